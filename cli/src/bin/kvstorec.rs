@@ -1,0 +1,2 @@
+//! The command `kvstorec`.
+fn main() {}
