@@ -1,0 +1,319 @@
+//! The three tasks of a connection: one reads, one writes, one watches over deadlines. Reading and writing are apart,
+//! because one task that did both would stand still for ever when both sockets' buffers are full.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    Dispatch,
+    inflight::Origin,
+    link::{Finish, Link, lock, now, wake_all},
+};
+use crate::{
+    error::NotSent,
+    handshake::PeerIdentity,
+    transport::{BoxReader, BoxWriter},
+    wire::{
+        frame::{self, Control, Frame, FrameError, Head},
+        limits::CHUNK_BYTES,
+        outbox::Violation,
+        status::Status,
+    },
+};
+
+/// Room in the buffer for each read: several small frames, or a chunk.
+const READ_BYTES: usize = CHUNK_BYTES;
+
+/// Replies are left where they are while this much waits to be written.
+const MAX_UNWRITTEN_BYTES: usize = 1 << 20;
+
+/// Batches after which the writer lets others run, since nothing else makes it.
+const BATCHES_PER_TURN: u32 = 64;
+
+#[derive(Debug, Error)]
+enum ReadEnd {
+    #[error("the connection broke")]
+    Io(#[from] std::io::Error),
+    #[error("the peer broke the protocol")]
+    Frame(#[from] FrameError),
+    #[error("the peer broke the protocol")]
+    Violation(#[from] Violation),
+}
+
+/// Ends the connection when a task ends, even by a panic in a user's type.
+struct CloseAtEnd(Arc<Link>, Arc<dyn Dispatch>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close(NotSent::ConnectionLost);
+        // What was posted is delivered; what was called for has nobody who waits for it.
+        for post in lock(&self.0.in_flight).close() {
+            tokio::task::spawn_local(Finish(post));
+        }
+        self.1.closed(&self.0);
+    }
+}
+
+/// Reads until the connection ends.
+pub(super) async fn read(
+    link: Arc<Link>,
+    peer: PeerIdentity,
+    mut reader: BoxReader,
+    dispatch: Arc<dyn Dispatch>,
+) {
+    let end = CloseAtEnd(Arc::clone(&link), Arc::clone(&dispatch));
+    match read_frames(&link, &peer, &mut reader, &*dispatch).await {
+        Ok(()) => tracing::debug!(peer = %peer.server, "the connection has ended"),
+        Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server, %cause, "the connection broke"),
+        Err(ReadEnd::Frame(cause)) => {
+            tracing::warn!(peer = %peer.server, %cause, "closed the connection: the peer broke the protocol");
+        }
+        Err(ReadEnd::Violation(cause)) => {
+            tracing::warn!(peer = %peer.server, %cause, "closed the connection: the peer broke the protocol");
+        }
+    }
+    drop(end);
+}
+
+async fn read_frames(
+    link: &Link,
+    peer: &PeerIdentity,
+    reader: &mut BoxReader,
+    dispatch: &dyn Dispatch,
+) -> Result<(), ReadEnd> {
+    let mut buffer = BytesMut::with_capacity(2 * READ_BYTES);
+    let closed = link.closed.notified();
+    tokio::pin!(closed);
+    closed.as_mut().enable();
+    while !link.is_closed() {
+        buffer.reserve(READ_BYTES);
+        let count = tokio::select! {
+            biased;
+            count = reader.read_buf(&mut buffer) => count?,
+            () = &mut closed => return Ok(()),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
+        let now = now();
+        while let Some(bytes) = frame::split(&mut buffer)? {
+            receive(link, peer, &bytes, now, dispatch)?;
+        }
+    }
+    Ok(())
+}
+
+fn receive(
+    link: &Link,
+    peer: &PeerIdentity,
+    bytes: &Bytes,
+    now: Instant,
+    dispatch: &dyn Dispatch,
+) -> Result<(), ReadEnd> {
+    match frame::read(bytes)? {
+        Frame::Message { head, payload_at } => {
+            message(link, peer, head, bytes.slice(payload_at..), 0, now, dispatch)?;
+        }
+        Frame::Open { stream, total, head } => {
+            if lock(&link.assembly).announced(stream, total, &head)? {
+                grant(link, &[stream]);
+            }
+        }
+        Frame::Chunk { stream, payload_at } => {
+            let complete = lock(&link.assembly).chunk(stream, &bytes[payload_at..])?;
+            if let Some(complete) = complete {
+                let head = frame::read_head(&complete.head)?;
+                message(link, peer, head, complete.payload, complete.budgeted_bytes, now, dispatch)?;
+            }
+        }
+        Frame::Abort { stream } => {
+            let granted = lock(&link.assembly).abort(stream);
+            grant(link, &granted);
+        }
+        Frame::Grant { stream } => {
+            lock(&link.outbox).granted(stream);
+            link.writer.notify_one();
+        }
+        Frame::Cancel { call } => lock(&link.in_flight).cancel(call),
+        Frame::Credit { posts } => {
+            lock(&link.outbox).credited(posts, now)?;
+            link.made_room();
+            link.writer.notify_one();
+        }
+        Frame::Ping { token } => {
+            lock(&link.outbox).answer_ping(token);
+            link.writer.notify_one();
+        }
+        Frame::Pong { .. } => {}
+    }
+    Ok(())
+}
+
+fn message(
+    link: &Link,
+    peer: &PeerIdentity,
+    head: Head<'_>,
+    payload: Bytes,
+    budgeted_bytes: u64,
+    now: Instant,
+    dispatch: &dyn Dispatch,
+) -> Result<(), ReadEnd> {
+    let (origin, route, deadline) = match head {
+        Head::Request { call, timeout_ms, route } => {
+            let deadline = now + std::time::Duration::from_millis(timeout_ms.into());
+            (Origin::Call(call), route, Some(deadline))
+        }
+        Head::Post { route } => (Origin::Post, route, None),
+        Head::Reply { call, status } => {
+            let waker = {
+                let mut outbox = lock(&link.outbox);
+                let waker = outbox.replied(call, Status::from_code(status), payload, now)?;
+                if outbox.has_output() {
+                    link.writer.notify_one();
+                }
+                waker
+            };
+            link.made_room();
+            waker.into_iter().for_each(std::task::Waker::wake);
+            return Ok(());
+        }
+    };
+    let what = dispatch.dispatch(peer, &route, payload);
+    let is_earliest = lock(&link.in_flight).insert(origin, what, deadline, budgeted_bytes)?;
+    if is_earliest {
+        link.deadlines.notify_one();
+    }
+    Ok(())
+}
+
+fn grant(link: &Link, streams: &[u32]) {
+    if streams.is_empty() {
+        return;
+    }
+    let mut outbox = lock(&link.outbox);
+    for &stream in streams {
+        outbox.control(Control::Grant { stream });
+    }
+    link.writer.notify_one();
+}
+
+/// Writes until the connection ends.
+pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
+    let mut batch = BytesMut::new();
+    let mut payload = BytesMut::new();
+    let mut batches = 0;
+    while !link.is_closed() {
+        let something = link.writer.notified();
+        collect_replies(&link, &mut payload);
+        link.is_writing.store(true, Ordering::Release);
+        lock(&link.outbox).take_output(&mut batch, now());
+        if batch.is_empty() {
+            link.is_writing.store(false, Ordering::Release);
+            link.idle.notify_waiters();
+            something.await;
+            continue;
+        }
+        let written = tokio::select! {
+            written = write_batch(&mut writer, &batch) => written,
+            () = link.ended() => break,
+        };
+        if let Err(cause) = written {
+            tracing::debug!(peer = %link.server(), %cause, "the connection broke while writing");
+            break;
+        }
+        link.sent_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        batch.clear();
+        link.made_room();
+        batches += 1;
+        if batches % BATCHES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        // What this batch left behind (chunks, replies beyond the bound) is next, without anybody's wake.
+        link.writer.notify_one();
+    }
+    link.close(NotSent::ConnectionLost);
+}
+
+async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()> {
+    writer.write_all(batch).await?;
+    writer.flush().await
+}
+
+/// Moves the replies that are ready into the outbox, as long as it does not hold too much.
+fn collect_replies(link: &Link, payload: &mut BytesMut) {
+    let mut in_flight = lock(&link.in_flight);
+    if in_flight.len() == 0 {
+        return;
+    }
+    let mut credit = 0;
+    let mut released = Vec::new();
+    if lock(&link.outbox).pending_bytes() >= MAX_UNWRITTEN_BYTES {
+        return;
+    }
+    in_flight.drain(payload, |finished, payload| {
+        if finished.budgeted_bytes > 0 {
+            released.push(finished.budgeted_bytes);
+        }
+        match finished.origin {
+            Origin::Post => {
+                payload.clear();
+                credit += 1;
+                true
+            }
+            Origin::Call(call) => {
+                let mut outbox = lock(&link.outbox);
+                outbox.reply(call, finished.status, payload);
+                outbox.pending_bytes() < MAX_UNWRITTEN_BYTES
+            }
+        }
+    });
+    drop(in_flight);
+    if credit > 0 {
+        lock(&link.outbox).control(Control::Credit { posts: credit });
+    }
+    for bytes in released {
+        let granted = lock(&link.assembly).release(bytes);
+        grant(link, &granted);
+    }
+}
+
+/// Ends calls at their deadlines, the own ones and the peer's.
+pub(super) async fn watch_deadlines(link: Arc<Link>) {
+    while !link.is_closed() {
+        let changed = link.deadlines.notified();
+        let now = now();
+        let wakers = {
+            let mut outbox = lock(&link.outbox);
+            match outbox.next_deadline() {
+                Some(deadline) if deadline <= now => outbox.expire(now),
+                _ => Vec::new(),
+            }
+        };
+        if !wakers.is_empty() {
+            wake_all(wakers);
+            link.made_room();
+        }
+        {
+            let mut in_flight = lock(&link.in_flight);
+            if in_flight.next_deadline().is_some_and(|deadline| deadline <= now) {
+                in_flight.expire(now);
+            }
+        }
+        let outgoing = lock(&link.outbox).next_deadline();
+        let incoming = lock(&link.in_flight).next_deadline();
+        match outgoing.into_iter().chain(incoming).min() {
+            None => changed.await,
+            Some(deadline) => tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            },
+        }
+    }
+}

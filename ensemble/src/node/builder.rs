@@ -1,0 +1,193 @@
+//! How a node is made.
+
+use std::sync::Arc;
+
+use actix_rt::Arbiter;
+use thiserror::Error;
+
+use super::{
+    control::{self, NODE_ACTOR},
+    core::{Core, CoreParts},
+    handle::Node,
+    peers,
+};
+use crate::{
+    address::Address,
+    cookie::{Cookie, CookieError},
+    home::{Home, HomeError},
+    id::{ActorName, NameError, RoleName, ServerId},
+    transport::{MemoryNetwork, TransportError, Transports},
+    wire::limits::Limits,
+};
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its id or one of its roles is no name.
+    #[error("a node cannot have that name or role")]
+    Name(#[from] NameError),
+    /// There is no home.
+    #[error("the home directory cannot be used")]
+    Home(#[from] HomeError),
+    /// There is no cookie.
+    #[error("there is no cookie to authenticate with")]
+    Cookie(#[from] CookieError),
+    /// It cannot listen where it should.
+    #[error("the node cannot listen")]
+    Listen(#[from] TransportError),
+    /// This thread runs no actix system.
+    #[error("a node must be started on a thread with an actix system")]
+    NoSystem,
+}
+
+/// Makes a [`Node`]; begun with [`Node::builder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct NodeBuilder {
+    server: Result<ServerId, NameError>,
+    roles: Vec<Result<RoleName, NameError>>,
+    listen: Vec<Address>,
+    announce: Vec<Address>,
+    cookie: Option<Cookie>,
+    home: Option<Home>,
+    limits: Limits,
+    transports: Transports,
+}
+
+impl NodeBuilder {
+    pub(super) fn new(server: Result<ServerId, NameError>) -> Self {
+        Self {
+            server,
+            roles: Vec::new(),
+            listen: Vec::new(),
+            announce: Vec::new(),
+            cookie: None,
+            home: None,
+            limits: Limits::default(),
+            transports: Transports::default(),
+        }
+    }
+
+    /// Adds a role: what the server is for.
+    pub fn role(mut self, role: impl AsRef<str>) -> Self {
+        self.roles.push(RoleName::new(role));
+        self
+    }
+
+    /// Adds an address to listen at. Without any, the node can call and not be called by those it has not called.
+    pub fn listen(mut self, address: Address) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Adds an address at which others are to reach the node, where that is not the one it listens at.
+    pub fn announce(mut self, address: Address) -> Self {
+        self.announce.push(address);
+        self
+    }
+
+    /// Sets the secret of the ensemble. Without it, the one in the home directory is read.
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.cookie = Some(cookie);
+        self
+    }
+
+    /// Sets the home directory. Without it, it is found as the command line finds it ([`Home::resolve`]).
+    pub fn home(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
+    /// Sets the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Allows `tcp:` addresses beyond this machine. What goes over them is authenticated when the connection is made,
+    /// but neither encrypted nor protected after that.
+    pub fn allow_plain_tcp(mut self, allow: bool) -> Self {
+        self.transports.allow_plain_tcp = allow;
+        self
+    }
+
+    /// Allows `mem:` addresses of that network.
+    pub fn memory(mut self, network: Arc<MemoryNetwork>) -> Self {
+        self.transports.memory = Some(network);
+        self
+    }
+
+    /// Whether an address to listen at has been given.
+    pub fn has_listen(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    /// The node's id.
+    ///
+    /// # Errors
+    /// When the text it was begun with is no server id.
+    pub fn server(&self) -> Result<ServerId, NameError> {
+        self.server.clone()
+    }
+
+    /// The home directory: the one that was set, or else the one of the command line.
+    ///
+    /// # Errors
+    /// When none can be found.
+    pub fn resolve_home(&self) -> Result<Home, HomeError> {
+        match &self.home {
+            Some(home) => Ok(home.clone()),
+            None => Home::resolve(None),
+        }
+    }
+
+    /// Starts the node on this thread, which runs its connections from now on.
+    ///
+    /// Actors that are exported from the same thread are reached without a change of threads; others cost one.
+    ///
+    /// # Errors
+    /// When a name is none, there is no cookie, an address cannot be listened at, or there is no actix system.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let server = self.server?;
+        let roles = self.roles.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let arbiter = Arbiter::try_current().ok_or(StartError::NoSystem)?;
+        let (home, cookie) = match (self.home, self.cookie) {
+            (home, Some(cookie)) => (home, cookie),
+            (home, None) => {
+                let home = home.map_or_else(|| Home::resolve(None), Ok)?;
+                let cookie = Cookie::load(&home.cookie())?;
+                (Some(home), cookie)
+            }
+        };
+        let mut listeners = Vec::new();
+        for address in &self.listen {
+            listeners.push(self.transports.listen(address).await?);
+        }
+        let addresses = if self.announce.is_empty() {
+            listeners.iter().map(crate::transport::Listener::address).collect()
+        } else {
+            self.announce
+        };
+        let parts = CoreParts {
+            server,
+            roles,
+            home,
+            cookie,
+            limits: self.limits,
+            transports: self.transports,
+            arbiter,
+        };
+        let core = Core::new(parts);
+        core.set_addresses(addresses);
+        let exported = control::exports(&core);
+        let name = ActorName::new(NODE_ACTOR)?;
+        let exported = exported.into_exported(name).expect("its messages are named apart");
+        core.exports.insert(exported).expect("it is the first");
+        for listener in listeners {
+            tracing::info!(server = %core.server, address = %listener.address(), "listening");
+            tokio::task::spawn_local(peers::listen(Arc::clone(&core), listener));
+        }
+        Ok(Node::new(core))
+    }
+}

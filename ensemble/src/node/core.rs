@@ -1,0 +1,231 @@
+//! The state of a node that everything shares, and how what its peers send finds the exported actors.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use actix_rt::ArbiterHandle;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    control::NODE_ACTOR,
+    exports::{ExportTable, Exported},
+    manage::{self, Ping, Shutdown},
+    peers::Peers,
+};
+use crate::{
+    address::Address,
+    connection::{Dispatch, Dispatched, Link},
+    cookie::Cookie,
+    error::Refusal,
+    handshake::{Agent, Local, PeerIdentity, PeerLimits},
+    home::Home,
+    id::{Incarnation, RoleName, ServerId},
+    message::{Caller, RESERVED_PREFIX, RemoteMessage},
+    resolve::Resolve,
+    transport::Transports,
+    wire::{
+        frame::Route,
+        limits::{Limits, MAX_FRAME_BYTES},
+        status::Status,
+    },
+};
+
+pub(super) type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+const RUNNING: u8 = 0;
+const DRAINING: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// See the module.
+pub(crate) struct Core {
+    pub(super) server: ServerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) roles: Vec<RoleName>,
+    pub(super) home: Option<Home>,
+    pub(super) cookie: Cookie,
+    pub(super) limits: Limits,
+    pub(super) transports: Transports,
+    /// The thread of the connections.
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) exports: ExportTable,
+    pub(super) peers: Peers,
+    pub(super) resolver: RwLock<Option<Arc<dyn Resolve>>>,
+    /// Where others are to reach this node.
+    pub(super) addresses: RwLock<Vec<Address>>,
+    state: AtomicU8,
+    pub(super) shutdown_requested: Notify,
+    pub(super) stop_listening: Notify,
+    pub(super) stopped: Notify,
+    /// Run when the node begins to shut down: it leaves the registry.
+    pub(super) at_leave: Mutex<Vec<Hook>>,
+    /// Run when its actors have stopped: stores are closed.
+    pub(super) at_stop: Mutex<Vec<Hook>>,
+    pub(super) weak: Weak<Core>,
+}
+
+pub(super) struct CoreParts {
+    pub(super) server: ServerId,
+    pub(super) roles: Vec<RoleName>,
+    pub(super) home: Option<Home>,
+    pub(super) cookie: Cookie,
+    pub(super) limits: Limits,
+    pub(super) transports: Transports,
+    pub(super) arbiter: ArbiterHandle,
+}
+
+impl Core {
+    pub(super) fn new(parts: CoreParts) -> Arc<Self> {
+        let CoreParts { server, roles, home, cookie, limits, transports, arbiter } = parts;
+        Arc::new_cyclic(|weak| Self {
+            server,
+            incarnation: Incarnation::fresh(),
+            roles,
+            home,
+            cookie,
+            limits,
+            transports,
+            arbiter,
+            exports: ExportTable::default(),
+            peers: Peers::default(),
+            resolver: RwLock::default(),
+            addresses: RwLock::default(),
+            state: AtomicU8::new(RUNNING),
+            shutdown_requested: Notify::new(),
+            stop_listening: Notify::new(),
+            stopped: Notify::new(),
+            at_leave: Mutex::default(),
+            at_stop: Mutex::default(),
+            weak: weak.clone(),
+        })
+    }
+
+    /// What it says of itself in a handshake.
+    pub(super) fn local(&self) -> Local {
+        Local {
+            server: self.server.clone(),
+            incarnation: self.incarnation,
+            limits: PeerLimits {
+                max_frame_bytes: MAX_FRAME_BYTES as u32,
+                max_message_bytes: self.limits.max_message_bytes,
+                max_in_flight: self.limits.max_in_flight,
+            },
+            agent: Agent::this(),
+        }
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_addresses(&self, addresses: Vec<Address>) {
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        Caller { server: self.server.clone(), incarnation: self.incarnation }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state.load(Ordering::Acquire) == RUNNING
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// Begins to drain; says whether it is the first to.
+    pub(super) fn begin_draining(&self) -> bool {
+        self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(super) fn set_stopped(&self) {
+        self.state.store(STOPPED, Ordering::Release);
+        self.stopped.notify_waiters();
+    }
+
+    pub(super) fn resolver(&self) -> Option<Arc<dyn Resolve>> {
+        self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs the hooks of one list, in the order in which they were added.
+    pub(super) async fn run_hooks(hooks: &Mutex<Vec<Hook>>) {
+        let hooks = std::mem::take(&mut *hooks.lock().unwrap_or_else(PoisonError::into_inner));
+        for hook in hooks {
+            hook.await;
+        }
+    }
+
+    /// Hands a message over to the actor it is for.
+    pub(super) fn deliver(&self, caller: &Caller, actor: &str, message: &str, payload: &Bytes) -> Dispatched {
+        let refused = |why| Dispatched::Settled(Status::Refused(why));
+        if !self.is_running() && actor != NODE_ACTOR {
+            return refused(Refusal::ShuttingDown);
+        }
+        let Some(exported) = self.exports.get(actor) else {
+            let is_over = !self.is_running();
+            return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
+        };
+        if let Some(invoke) = exported.messages.get(message) {
+            return invoke.invoke(payload, caller, &exported.load);
+        }
+        match message {
+            Ping::NAME => exported.manager.ping(),
+            Shutdown::NAME if actor == NODE_ACTOR => {
+                tracing::info!(by = %caller.server(), "asked to shut down");
+                self.shutdown_requested.notify_one();
+                Dispatched::Settled(Status::Done)
+            }
+            Shutdown::NAME => {
+                tracing::info!(by = %caller.server(), actor, "asked to shut down an actor");
+                self.shut_down_actor(exported)
+            }
+            _ => {
+                let reserved = message.starts_with(RESERVED_PREFIX);
+                tracing::warn!(by = %caller.server(), actor, message, reserved, "refused an unexpected message");
+                refused(Refusal::UnknownMessage)
+            }
+        }
+    }
+
+    fn shut_down_actor(&self, exported: Arc<Exported>) -> Dispatched {
+        self.exports.remove(exported.name.as_str());
+        let (done, is_done) = oneshot::channel();
+        let drain = self.limits.drain_timeout;
+        self.arbiter.spawn(async move {
+            stop_actor(&exported, drain).await;
+            drop(exported);
+            if done.send(()).is_err() {
+                tracing::debug!("nobody waits for the shutdown of an actor any more");
+            }
+        });
+        manage::reply_when(is_done)
+    }
+}
+
+/// Lets an actor answer what it has, and stops it.
+pub(super) async fn stop_actor(exported: &Exported, drain: std::time::Duration) {
+    if tokio::time::timeout(drain, exported.load.idle()).await.is_err() {
+        tracing::warn!(actor = %exported.name, unanswered = exported.load.count(), "stopping an actor that has not answered everything");
+    }
+    if tokio::time::timeout(drain, exported.manager.stop()).await.is_err() {
+        tracing::error!(actor = %exported.name, "an actor does not stop");
+    }
+}
+
+impl Dispatch for Core {
+    fn dispatch(&self, peer: &PeerIdentity, route: &Route<'_>, payload: Bytes) -> Dispatched {
+        let caller = Caller { server: peer.server.clone(), incarnation: peer.incarnation };
+        self.deliver(&caller, route.actor, route.message, &payload)
+    }
+
+    fn closed(&self, link: &Link) {
+        self.peers.closed(link);
+    }
+}

@@ -1,0 +1,207 @@
+//! What makes an actor reachable: the messages it takes from other nodes, and the table of all that are exported.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, dev::ToEnvelope};
+use thiserror::Error;
+
+use super::{
+    invoke::{Invoke, Load, Typed},
+    manage::{Manager, manage},
+};
+use crate::{
+    id::{ActorName, MAX_NAME_BYTES, NameError},
+    message::{RESERVED_PREFIX, RemoteMessage},
+};
+
+/// Why an actor cannot be exported.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The name is none.
+    #[error("an actor cannot be exported under that name")]
+    Name(#[from] NameError),
+    /// There is an actor of that name.
+    #[error("an actor is exported as {name} already")]
+    InUse {
+        /// The name.
+        name: ActorName,
+    },
+    /// A message's wire name is too long, or is reserved.
+    #[error("the message name {name:?} is reserved, empty or longer than {MAX_NAME_BYTES} bytes")]
+    MessageName {
+        /// The name.
+        name: &'static str,
+    },
+    /// Two messages have the same wire name.
+    #[error("two messages are named {name:?}")]
+    MessageNameInUse {
+        /// The name.
+        name: &'static str,
+    },
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// An actor, and the messages that it takes from other nodes.
+///
+/// ```
+/// # use actix::{Actor, Context, Handler, Message};
+/// # use ensemble::{Exports, RemoteMessage};
+/// # #[derive(Message, serde::Serialize, serde::Deserialize)]
+/// # #[rtype(result = "u64")]
+/// # struct Add(u64);
+/// # impl RemoteMessage for Add { const NAME: &'static str = "counter.add"; }
+/// # struct Counter(u64);
+/// # impl Actor for Counter { type Context = Context<Self>; }
+/// # impl Handler<Add> for Counter {
+/// #     type Result = u64;
+/// #     fn handle(&mut self, add: Add, _: &mut Context<Self>) -> u64 { self.0 += add.0; self.0 }
+/// # }
+/// # actix::System::new().block_on(async {
+/// let exports = Exports::start(Counter(0)).message::<Add>();
+/// # drop(exports);
+/// # });
+/// ```
+pub struct Exports<A: Actor> {
+    addr: Addr<A>,
+    messages: HashMap<&'static str, Box<dyn Invoke>>,
+    manager: Manager,
+    error: Option<ExportError>,
+}
+
+impl<A: Actor> Exports<A> {
+    /// Exports an actor that runs already.
+    ///
+    /// A ping then tells whether its mailbox is open; a shutdown takes back the export and drops this address, and
+    /// stops the actor if nobody else has one. [`start`](Self::start) gives more: prefer it.
+    pub fn of(addr: Addr<A>) -> Self {
+        let mailbox = addr.clone();
+        let manager = Manager::Unmanaged { is_connected: Box::new(move || mailbox.connected()) };
+        Self { addr, messages: HashMap::new(), manager, error: None }
+    }
+
+    /// Starts an actor on this thread and exports it. It lives until it is shut down, also when nobody has its address.
+    pub fn start(actor: A) -> Self
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        Self::create(|_| actor)
+    }
+
+    /// As [`start`](Self::start), for an actor that needs its context to be made.
+    pub fn create(make: impl FnOnce(&mut Context<A>) -> A) -> Self
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        let (manager, managing) = manage();
+        let addr = A::create(|ctx| {
+            ctx.spawn(managing);
+            make(ctx)
+        });
+        Self { addr, messages: HashMap::new(), manager, error: None }
+    }
+
+    /// Lets other nodes send messages of type `M`.
+    #[must_use]
+    pub fn message<M>(mut self) -> Self
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: RemoteMessage,
+    {
+        if M::NAME.starts_with(RESERVED_PREFIX) || M::NAME.is_empty() || M::NAME.len() > MAX_NAME_BYTES {
+            self.error = Some(ExportError::MessageName { name: M::NAME });
+        }
+        let invoke = Box::new(Typed::<A, M>::new(self.addr.clone()));
+        if self.messages.insert(M::NAME, invoke).is_some() {
+            self.error = Some(ExportError::MessageNameInUse { name: M::NAME });
+        }
+        self
+    }
+
+    /// The actor's address, for use in this process.
+    pub fn addr(&self) -> &Addr<A> {
+        &self.addr
+    }
+
+    pub(super) fn into_exported(self, name: ActorName) -> Result<Exported, ExportError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(Exported {
+                name,
+                messages: self.messages,
+                manager: self.manager,
+                load: Arc::new(Load::default()),
+            }),
+        }
+    }
+}
+
+/// An exported actor, its type erased.
+pub(super) struct Exported {
+    pub(super) name: ActorName,
+    pub(super) messages: HashMap<&'static str, Box<dyn Invoke>>,
+    pub(super) manager: Manager,
+    pub(super) load: Arc<Load>,
+}
+
+type Map = HashMap<ActorName, Arc<Exported>>;
+
+#[derive(Default)]
+struct Table {
+    by_name: Map,
+    in_order: Vec<ActorName>,
+    is_closed: bool,
+}
+
+/// All that a node exports.
+#[derive(Default)]
+pub(super) struct ExportTable(RwLock<Table>);
+
+impl ExportTable {
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Exported>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
+    }
+
+    pub(super) fn insert(&self, exported: Exported) -> Result<(), ExportError> {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if table.is_closed {
+            return Err(ExportError::ShuttingDown);
+        }
+        let name = exported.name.clone();
+        // A dead actor's name is free.
+        if table.by_name.get(&name).is_some_and(|other| other.manager.is_alive()) {
+            return Err(ExportError::InUse { name });
+        }
+        table.in_order.retain(|other| *other != name);
+        table.in_order.push(name.clone());
+        table.by_name.insert(name, Arc::new(exported));
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<Exported>> {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        table.in_order.retain(|other| other.as_str() != name);
+        table.by_name.remove(name)
+    }
+
+    /// All, in the order in which they were exported.
+    pub(super) fn all(&self) -> Vec<Arc<Exported>> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.in_order.iter().filter_map(|name| table.by_name.get(name).cloned()).collect()
+    }
+
+    /// Takes all, the last exported first, and no more.
+    pub(super) fn close(&self) -> Vec<Arc<Exported>> {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        table.is_closed = true;
+        let order = std::mem::take(&mut table.in_order);
+        let mut map = std::mem::take(&mut table.by_name);
+        order.iter().rev().filter_map(|name| map.remove(name)).collect()
+    }
+}

@@ -1,0 +1,207 @@
+//! The node as its program holds it.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, PoisonError},
+};
+
+use actix::Actor;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    builder::NodeBuilder,
+    core::{Core, stop_actor},
+    exports::{ExportError, Exports},
+    remote::RemoteAddr,
+};
+use crate::{
+    address::Address,
+    connection::lock,
+    error::NotSent,
+    home::Home,
+    id::{ActorName, Incarnation, NameError, Reference, RoleName, ServerId},
+    resolve::Resolve,
+    wire::limits::Limits,
+};
+
+struct Owner(Arc<Core>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.begin_draining();
+        self.0.set_stopped();
+        self.0.stop_listening.notify_waiters();
+        self.0.peers.close_all(&NotSent::ShuttingDown);
+        drop(self.0.exports.close());
+    }
+}
+
+/// A process, or a part of one, that hosts actors and is known by a server id. Cheap to clone; when the last clone is
+/// dropped, the node's connections are closed at once. [`run`](Self::run) ends it in good order.
+#[derive(Clone)]
+pub struct Node(Arc<Owner>);
+
+impl Node {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self(Arc::new(Owner(core)))
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.0.0
+    }
+
+    /// Begins to make a node named `server`.
+    pub fn builder(server: impl AsRef<str>) -> NodeBuilder {
+        NodeBuilder::new(ServerId::new(server))
+    }
+
+    /// Its id.
+    pub fn server(&self) -> &ServerId {
+        &self.core().server
+    }
+
+    /// Which of its starts this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.core().incarnation
+    }
+
+    /// What it is for.
+    pub fn roles(&self) -> &[RoleName] {
+        &self.core().roles
+    }
+
+    /// Where others are to reach it.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.core().addresses()
+    }
+
+    /// The home directory, where the node has one.
+    pub fn home(&self) -> Option<&Home> {
+        self.core().home.as_ref()
+    }
+
+    /// The limits it works under.
+    pub fn limits(&self) -> &Limits {
+        &self.core().limits
+    }
+
+    /// Makes an actor reachable under `name`, from now until it is shut down, dies, or the node ends.
+    ///
+    /// # Errors
+    /// When the name is none or taken, a message's name is, or the node is shutting down.
+    pub fn export<A: Actor>(&self, name: impl AsRef<str>, exports: Exports<A>) -> Result<(), ExportError> {
+        let name = ActorName::new(name)?;
+        self.core().exports.insert(exports.into_exported(name)?)
+    }
+
+    /// Takes back an export. The actor goes on; what it has accepted is answered. Says whether there was one.
+    pub fn unexport(&self, name: impl AsRef<str>) -> bool {
+        let name = name.as_ref();
+        name != super::NODE_ACTOR && self.core().exports.remove(name).is_some()
+    }
+
+    /// A way to send to the actor `actor` of `server`. Text that is no name is an error of each send.
+    pub fn remote(&self, server: impl AsRef<str>, actor: impl AsRef<str>) -> RemoteAddr {
+        let parse = || -> Result<Reference, NameError> {
+            Ok(Reference::new(ServerId::new(server)?, ActorName::new(actor)?))
+        };
+        RemoteAddr::new(Arc::clone(self.core()), parse())
+    }
+
+    /// A way to send to what a reference names.
+    pub fn remote_to(&self, reference: &Reference) -> RemoteAddr {
+        RemoteAddr::new(Arc::clone(self.core()), Ok(reference.clone()))
+    }
+
+    /// Says where a server is, so that no resolver is asked for it.
+    pub fn set_route(&self, server: ServerId, addresses: Vec<Address>) {
+        self.core().peers.set_route(server, addresses);
+    }
+
+    /// Sets who is asked where servers are.
+    pub fn set_resolver(&self, resolver: Arc<dyn Resolve>) {
+        *self.core().resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(resolver);
+    }
+
+    /// Adds something to be done when the node begins to shut down, before it stops to listen: leaving a registry.
+    pub fn at_leave(&self, hook: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.core().at_leave).push(Box::pin(hook));
+    }
+
+    /// Adds something to be done when its actors have stopped: closing what they used.
+    pub fn at_stop(&self, hook: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.core().at_stop).push(Box::pin(hook));
+    }
+
+    /// Asks the node to shut down: [`run`](Self::run) then begins to drain.
+    pub fn shutdown(&self) {
+        self.core().shutdown_requested.notify_one();
+    }
+
+    /// Runs until the node is asked to shut down, from another node or by SIGTERM or SIGINT, and drains: it leaves the
+    /// registry, answers what it has accepted (within [`Limits::drain_timeout`]), stops its actors, the last exported
+    /// first, and has its answers written. Its connections end with its last handle.
+    ///
+    /// # Errors
+    /// When the system gives no signal handlers.
+    pub async fn run(&self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let signalled = async {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "asked to shut down");
+        };
+        self.run_until(signalled).await;
+        Ok(())
+    }
+
+    /// As [`run`](Self::run), but with `ended` in place of the signals.
+    pub async fn run_until(&self, ended: impl Future<Output = ()>) {
+        let core = self.core();
+        tokio::select! {
+            () = core.shutdown_requested.notified() => {}
+            () = ended => {}
+        }
+        self.drain().await;
+    }
+
+    async fn drain(&self) {
+        let core = self.core();
+        if !core.begin_draining() {
+            return;
+        }
+        tracing::info!(server = %core.server, "shutting down");
+        let limit = core.limits.drain_timeout;
+        if tokio::time::timeout(limit, Core::run_hooks(&core.at_leave)).await.is_err() {
+            tracing::warn!("could not leave the registry in time");
+        }
+        core.stop_listening.notify_waiters();
+        let actors = core.exports.close();
+        for exported in &actors {
+            stop_actor(exported, limit).await;
+        }
+        drop(actors);
+        Core::run_hooks(&core.at_stop).await;
+        let links = core.peers.links();
+        let drained = async {
+            for link in &links {
+                link.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            tracing::warn!("some answers could not be written in time");
+        }
+        core.set_stopped();
+        tracing::info!(server = %core.server, "stopped");
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({}, {})", self.server(), self.incarnation())
+    }
+}

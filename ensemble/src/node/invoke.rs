@@ -1,0 +1,170 @@
+//! From bytes to an actor's mailbox and back, for one message type of one actor.
+//!
+//! Each message is sent through a fresh clone of the actor's address. A clone has a guaranteed place in the mailbox
+//! whatever the mailbox's capacity, so messages enter it in the order in which they came, and none waits outside
+//! where another could overtake it. How many there can be is bounded by the connections' windows instead.
+
+use std::{
+    any::Any,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use actix::{
+    Actor, Addr, Handler, Message, Recipient,
+    dev::{Request, ToEnvelope},
+};
+use bytes::{Bytes, BytesMut};
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+
+use crate::{
+    connection::{Dispatched, PendingReply},
+    error::{Failure, Refusal},
+    message::{Caller, RemoteMessage},
+    wire::status::Status,
+};
+
+/// How many messages an exported actor has not answered.
+#[derive(Default)]
+pub(super) struct Load {
+    count: AtomicUsize,
+    idle: Notify,
+}
+
+impl Load {
+    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Entered(Arc::clone(self))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is none.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+/// Counts as one message until it is dropped.
+pub(super) struct Entered(Arc<Load>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// One message type of one exported actor, the types erased.
+pub(super) trait Invoke: Send + Sync {
+    /// Begins a call from another node.
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched;
+
+    /// The actor's `Recipient` of the message type, for calls from the own node.
+    fn recipient(&self) -> Box<dyn Any>;
+}
+
+/// The only implementation.
+pub(super) struct Typed<A: Actor, M> {
+    addr: Addr<A>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<A: Actor, M> Typed<A, M> {
+    pub(super) fn new(addr: Addr<A>) -> Self {
+        Self { addr, message: PhantomData }
+    }
+}
+
+impl<A, M> Invoke for Typed<A, M>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: RemoteMessage,
+    M::Result: Send,
+{
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched {
+        let mut message = match M::decode(payload) {
+            Ok(message) => message,
+            Err(cause) => {
+                tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
+                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+            }
+        };
+        message.received_from(caller);
+        if !self.addr.connected() {
+            return Dispatched::Settled(Status::Refused(Refusal::NoSuchActor));
+        }
+        let request = self.addr.clone().send(message);
+        Dispatched::Pending(Box::pin(Asked { request, _entered: load.enter() }))
+    }
+
+    fn recipient(&self) -> Box<dyn Any> {
+        Box::new(self.addr.clone().recipient::<M>())
+    }
+}
+
+/// The recipient behind [`Invoke::recipient`].
+pub(super) fn recipient_of<M>(invoke: &dyn Invoke) -> Option<Recipient<M>>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    invoke.recipient().downcast::<Recipient<M>>().ok().map(|recipient| *recipient)
+}
+
+pin_project! {
+    /// A message in an actor's mailbox. Dropping it keeps an actor that has not begun it from beginning it.
+    struct Asked<A: Actor, M>
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message,
+        M: Send,
+        M: 'static,
+        M::Result: Send,
+    {
+        #[pin]
+        request: Request<A, M>,
+        _entered: Entered,
+    }
+}
+
+impl<A, M> PendingReply for Asked<A, M>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: RemoteMessage,
+    M::Result: Send,
+{
+    fn poll_reply(self: Pin<&mut Self>, cx: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status> {
+        let Ok(result) = ready!(self.project().request.poll(cx)) else {
+            return Poll::Ready(Status::Failed(Failure::Died));
+        };
+        Poll::Ready(match M::encode_result(&result, payload) {
+            Ok(()) => Status::Done,
+            Err(cause) => {
+                payload.clear();
+                tracing::error!(message = M::NAME, %cause, "a result cannot be serialised");
+                Status::Failed(Failure::ReplyNotEncodable)
+            }
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! What every exported actor can be asked without its author writing it: whether it is alive, and to stop.
+//!
+//! An actor that the export starts is managed by a future in its own context, so that a ping proves that the actor's
+//! task runs, and a shutdown is `ctx.stop()`. Of an actor that was there before, only its address is known: a ping
+//! tells whether its mailbox is open, and a shutdown takes back the export and with it the address; actix stops an
+//! actor when its last address goes.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use actix::{Actor, ActorContext, AsyncContext, Message, fut::ActorFuture};
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    connection::{Dispatched, PendingReply},
+    error::{Failure, Refusal},
+    message::RemoteMessage,
+    wire::status::Status,
+};
+
+/// Commands that wait for a managed actor's attention.
+const MAX_COMMANDS: usize = 256;
+
+/// Asks an exported actor, or a node (as its actor `node`), whether it is alive.
+#[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
+#[rtype(result = "()")]
+pub struct Ping;
+
+impl RemoteMessage for Ping {
+    const NAME: &'static str = "ensemble.ping";
+}
+
+/// Asks an exported actor to stop: it answers what it has accepted, and the reply says that it is gone. The node
+/// itself (its actor `node`) replies at once, and is gone when its connection ends.
+#[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+impl RemoteMessage for Shutdown {
+    const NAME: &'static str = "ensemble.shutdown";
+}
+
+pub(super) enum Command {
+    Ping(oneshot::Sender<()>),
+    Stop,
+}
+
+/// The end of an actor's management that its export holds.
+pub(super) enum Manager {
+    Managed { commands: mpsc::Sender<Command>, gone: Gone },
+    Unmanaged { is_connected: Box<dyn Fn() -> bool + Send + Sync> },
+}
+
+/// Ends when the actor has.
+#[derive(Clone)]
+pub(super) struct Gone(tokio::sync::watch::Receiver<()>);
+
+impl Gone {
+    pub(super) async fn wait(mut self) {
+        // The sender never sends: it is dropped with the actor.
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+/// The end that lives in the actor's context.
+pub(super) struct Managing {
+    commands: mpsc::Receiver<Command>,
+    _gone: tokio::sync::watch::Sender<()>,
+}
+
+pub(super) fn manage() -> (Manager, Managing) {
+    let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+    let (gone_sender, gone) = tokio::sync::watch::channel(());
+    let manager = Manager::Managed { commands: sender, gone: Gone(gone) };
+    (manager, Managing { commands, _gone: gone_sender })
+}
+
+impl<A> ActorFuture<A> for Managing
+where
+    A: Actor,
+    A::Context: AsyncContext<A> + ActorContext,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut A, ctx: &mut A::Context, task: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match ready!(self.commands.poll_recv(task)) {
+                // Whoever asked may have gone.
+                Some(Command::Ping(pong)) => drop(pong.send(())),
+                Some(Command::Stop) => ctx.stop(),
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Manager {
+    pub(super) fn is_alive(&self) -> bool {
+        match self {
+            Self::Managed { commands, .. } => !commands.is_closed(),
+            Self::Unmanaged { is_connected } => is_connected(),
+        }
+    }
+
+    pub(super) fn ping(&self) -> Dispatched {
+        match self {
+            Self::Managed { commands, .. } => {
+                let (pong, ponged) = oneshot::channel();
+                match commands.try_send(Command::Ping(pong)) {
+                    Ok(()) => Dispatched::Pending(Box::pin(Ponged(ponged))),
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        Dispatched::Settled(Status::Refused(Refusal::Overloaded))
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => {
+                        Dispatched::Settled(Status::Refused(Refusal::NoSuchActor))
+                    }
+                }
+            }
+            Self::Unmanaged { is_connected } if is_connected() => Dispatched::Settled(Status::Done),
+            Self::Unmanaged { .. } => Dispatched::Settled(Status::Refused(Refusal::NoSuchActor)),
+        }
+    }
+
+    /// Stops the actor, and waits until it has.
+    pub(super) async fn stop(&self) {
+        if let Self::Managed { commands, gone } = self {
+            // An error means that it has stopped already.
+            if commands.send(Command::Stop).await.is_ok() {
+                gone.clone().wait().await;
+            }
+        }
+    }
+}
+
+struct Ponged(oneshot::Receiver<()>);
+
+impl PendingReply for Ponged {
+    fn poll_reply(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut BytesMut) -> Poll<Status> {
+        Pin::new(&mut self.0).poll(cx).map(|pong| match pong {
+            Ok(()) => Status::Done,
+            Err(_) => Status::Failed(Failure::Died),
+        })
+    }
+}
+
+/// A reply without content, once a task of the node's has done what was asked.
+pub(super) fn reply_when(done: oneshot::Receiver<()>) -> Dispatched {
+    Dispatched::Pending(Box::pin(Ponged(done)))
+}

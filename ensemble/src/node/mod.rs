@@ -1,0 +1,20 @@
+//! The node: what a process is in its ensemble. Here actors meet connections: exports and how messages reach them,
+//! remote addresses, who is connected, starting and stopping. Bytes and sockets are below, in
+//! [`connection`](crate::connection).
+
+mod builder;
+mod control;
+mod core;
+mod exports;
+mod handle;
+mod invoke;
+mod manage;
+mod peers;
+mod remote;
+
+pub use builder::{NodeBuilder, StartError};
+pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};
+pub use exports::{ExportError, Exports};
+pub use handle::Node;
+pub use manage::{Ping, Shutdown};
+pub use remote::{CallFuture, RemoteAddr};

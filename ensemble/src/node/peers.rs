@@ -1,0 +1,326 @@
+//! Who this node is connected to: connections that come in, and those it opens when there is something to send.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::core::Core;
+use crate::{
+    address::Address,
+    connection::{self, Failed, Link, LinkInfo, lock},
+    error::{ConnectFailure, NotSent},
+    handshake::{HandshakeError, RefuseReason, Session},
+    id::ServerId,
+    resolve::ResolveError,
+    transport::{Listener, Stream, TransportError},
+};
+
+/// How long a listener pauses when the system gives it no connection (out of file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server, and the connection over which it is sent to.
+pub(super) struct Peer {
+    pub(super) server: ServerId,
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl Peer {
+    /// The connection, if there is one that has not ended.
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
+        lock(&self.link).as_ref().filter(|link| !link.is_closed()).cloned()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Peers {
+    by_id: Mutex<HashMap<ServerId, Arc<Peer>>>,
+    /// Where servers are that no resolver is asked for.
+    routes: Mutex<HashMap<ServerId, Vec<Address>>>,
+    /// All connections that stand, also those that nothing is sent over.
+    links: Mutex<Vec<Arc<Link>>>,
+    handshakes: AtomicUsize,
+}
+
+impl Peers {
+    pub(super) fn get(&self, server: &ServerId) -> Arc<Peer> {
+        let mut by_id = lock(&self.by_id);
+        if let Some(peer) = by_id.get(server) {
+            return Arc::clone(peer);
+        }
+        let peer = Arc::new(Peer { server: server.clone(), link: Mutex::default() });
+        by_id.insert(server.clone(), Arc::clone(&peer));
+        peer
+    }
+
+    pub(super) fn set_route(&self, server: ServerId, addresses: Vec<Address>) {
+        lock(&self.routes).insert(server, addresses);
+    }
+
+    fn route(&self, server: &ServerId) -> Option<Vec<Address>> {
+        lock(&self.routes).get(server).cloned()
+    }
+
+    pub(super) fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.links).clone()
+    }
+
+    pub(super) fn infos(&self) -> Vec<LinkInfo> {
+        self.links().iter().filter_map(|link| link.info()).collect()
+    }
+
+    /// Forgets a connection, and its peer when nobody holds an address there.
+    pub(super) fn closed(&self, link: &Link) {
+        lock(&self.links).retain(|other| !std::ptr::eq(&**other, link));
+        let mut by_id = lock(&self.by_id);
+        let Some(peer) = by_id.get(link.server()) else { return };
+        let mut current = lock(&peer.link);
+        if current.as_ref().is_some_and(|other| std::ptr::eq(&**other, link)) {
+            *current = None;
+        }
+        let is_unused = current.is_none() && Arc::strong_count(peer) == 1;
+        drop(current);
+        if is_unused {
+            by_id.remove(link.server());
+        }
+    }
+
+    pub(super) fn close_all(&self, why: &NotSent) {
+        for link in self.links() {
+            link.close(why.clone());
+        }
+        let peers: Vec<Arc<Peer>> = lock(&self.by_id).values().cloned().collect();
+        for peer in peers {
+            let link = lock(&peer.link).take();
+            if let Some(link) = link {
+                link.close(why.clone());
+            }
+        }
+    }
+}
+
+/// The connection to send over; one is opened if there is none. What is sent meanwhile waits in it.
+pub(super) fn link_to(core: &Arc<Core>, peer: &Peer) -> Arc<Link> {
+    let mut current = lock(&peer.link);
+    if let Some(link) = current.as_ref().filter(|link| !link.is_closed()) {
+        return Arc::clone(link);
+    }
+    let link = Link::new(peer.server.clone(), true, &core.limits);
+    *current = Some(Arc::clone(&link));
+    drop(current);
+    if core.is_stopped() || !core.arbiter.spawn(open(Arc::clone(core), Arc::clone(&link))) {
+        link.close(NotSent::ShuttingDown);
+    }
+    link
+}
+
+async fn open(core: Arc<Core>, link: Arc<Link>) {
+    link.start();
+    match reach(&core, link.server()).await {
+        Ok((session, address, stream)) => {
+            tracing::debug!(peer = %link.server(), %address, "connected");
+            lock(&core.peers.links).push(Arc::clone(&link));
+            let dispatch = Arc::clone(&core);
+            link.establish(session, address, stream, dispatch);
+        }
+        Err(why) => {
+            tracing::debug!(peer = %link.server(), %why, "could not connect");
+            link.close(why);
+            core.peers.closed(&link);
+        }
+    }
+}
+
+async fn reach(core: &Core, server: &ServerId) -> Result<(Session, Address, Stream), NotSent> {
+    if let Some(addresses) = core.peers.route(server) {
+        return try_all(core, server, &addresses).await;
+    }
+    let resolver = core.resolver().ok_or(NotSent::UnknownServer)?;
+    let resolve = async || {
+        resolver.resolve(server).await.map_err(|why| match why {
+            ResolveError::Unknown => NotSent::UnknownServer,
+            ResolveError::Unavailable => NotSent::NotResolved,
+        })
+    };
+    let addresses = resolve().await?;
+    let why = match try_all(core, server, &addresses).await {
+        Err(why @ NotSent::Unreachable(_)) => why,
+        other => return other,
+    };
+    // What was known may be out of date: the server may have moved.
+    resolver.failed(server);
+    match resolve().await {
+        Ok(fresh) if fresh != addresses => try_all(core, server, &fresh).await,
+        _ => Err(why),
+    }
+}
+
+async fn try_all(
+    core: &Core,
+    server: &ServerId,
+    addresses: &[Address],
+) -> Result<(Session, Address, Stream), NotSent> {
+    let mut why = NotSent::Unreachable(ConnectFailure::NoAddress);
+    for address in addresses {
+        match try_one(core, server, address).await {
+            Ok((session, stream)) => return Ok((session, address.clone(), stream)),
+            Err(other) => why = other,
+        }
+    }
+    Err(why)
+}
+
+async fn try_one(core: &Core, server: &ServerId, address: &Address) -> Result<(Session, Stream), NotSent> {
+    let unreachable = |failure| Err(NotSent::Unreachable(failure));
+    let mut stream = match timeout(core.limits.connect_timeout, core.transports.connect(address)).await {
+        Err(_) => return unreachable(ConnectFailure::TimedOut),
+        Ok(Err(cause)) => {
+            tracing::debug!(peer = %server, %address, %cause, "could not connect");
+            return unreachable(connect_failure(&cause));
+        }
+        Ok(Ok(stream)) => stream,
+    };
+    let wanted = Some(server.clone());
+    let handshake = connection::connect(&mut stream, core.local(), &core.cookie, wanted);
+    match timeout(core.limits.handshake_timeout, handshake).await {
+        Err(_) => unreachable(ConnectFailure::TimedOut),
+        Ok(Err(cause)) => {
+            let chain = error_chain(&cause);
+            tracing::warn!(peer = %server, %address, cause = %chain, "the handshake failed");
+            Err(handshake_failure(cause))
+        }
+        Ok(Ok(session)) => Ok((session, stream)),
+    }
+}
+
+fn connect_failure(cause: &TransportError) -> ConnectFailure {
+    match cause {
+        TransportError::Io { source, .. } => ConnectFailure::Io(source.kind()),
+        TransportError::PlainTcp { .. } => ConnectFailure::PlainTcp,
+        _ => ConnectFailure::Scheme,
+    }
+}
+
+fn handshake_failure(cause: Failed) -> NotSent {
+    match cause {
+        Failed::Handshake(HandshakeError::Authentication) | Failed::PeerUser(_) => NotSent::NotAuthenticated,
+        Failed::Handshake(HandshakeError::Refused(reason)) => match reason {
+            RefuseReason::WrongServer { .. } => NotSent::Unreachable(ConnectFailure::WrongServer),
+            reason => NotSent::Rejected(reason),
+        },
+        Failed::Handshake(HandshakeError::WrongServer { .. }) => {
+            NotSent::Unreachable(ConnectFailure::WrongServer)
+        }
+        Failed::Io(cause) => NotSent::Unreachable(ConnectFailure::Io(cause.kind())),
+        Failed::Handshake(_) | Failed::TooLong(_) | Failed::Random => {
+            NotSent::Unreachable(ConnectFailure::Protocol)
+        }
+    }
+}
+
+/// An error and its causes in one line, for the log.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Takes connections until the node stops listening.
+pub(super) async fn listen(core: Arc<Core>, mut listener: Listener) {
+    let address = listener.address();
+    let stop = core.stop_listening.notified();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => return,
+        };
+        match accepted {
+            Ok(stream) => {
+                tokio::task::spawn_local(welcome(Arc::clone(&core), stream, address.clone()));
+            }
+            Err(cause) => {
+                tracing::warn!(%address, %cause, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Handshaking<'a>(&'a AtomicUsize);
+
+impl Drop for Handshaking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
+    let count = core.peers.handshakes.fetch_add(1, Ordering::AcqRel);
+    let handshaking = Handshaking(&core.peers.handshakes);
+    let turned_down = if !core.is_running() {
+        Some(RefuseReason::Draining)
+    } else if count >= core.limits.max_handshakes
+        || lock(&core.peers.links).len() >= core.limits.max_connections
+    {
+        Some(RefuseReason::Overloaded)
+    } else {
+        None
+    };
+    let mut claimed = None;
+    let handshake = connection::accept(&mut stream, core.local(), &core.cookie, turned_down, &mut claimed);
+    let session = match timeout(core.limits.handshake_timeout, handshake).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(cause)) => {
+            let peer = claimed.as_ref().map_or("unknown", ServerId::as_str);
+            let uid = stream.peer_uid;
+            tracing::warn!(%address, peer, uid, cause = %error_chain(&cause), "refused a connection");
+            return;
+        }
+        Err(_) => {
+            let uid = stream.peer_uid;
+            let seconds = core.limits.handshake_timeout.as_secs_f32();
+            tracing::warn!(%address, peer = "unknown", uid, cause = %format_args!("no handshake within {seconds} s"), "refused a connection");
+            return;
+        }
+    };
+    drop(handshaking);
+    let server = session.peer.server.clone();
+    tracing::debug!(peer = %server, %address, "accepted a connection");
+    let link = Link::new(server.clone(), false, &core.limits);
+    link.start();
+    adopt(&core, &server, &link, &session);
+    lock(&core.peers.links).push(Arc::clone(&link));
+    let dispatch = Arc::clone(&core);
+    link.establish(session, address, stream, dispatch);
+}
+
+/// A connection that came in is the one to send over, unless there is one to the same start of the server already.
+fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
+    let peer = core.peers.get(server);
+    let mut current = lock(&peer.link);
+    let keep = current.as_ref().is_some_and(|other| {
+        let same_start = other.peer().is_none_or(|known| known.incarnation == session.peer.incarnation);
+        !other.is_closed() && same_start
+    });
+    if keep {
+        return;
+    }
+    let replaced = current.replace(Arc::clone(link));
+    drop(current);
+    if let Some(old) = replaced.filter(|old| !old.is_closed()) {
+        tracing::info!(peer = %server, "the server has started anew; closing the connection to its predecessor");
+        old.close(NotSent::ConnectionLost);
+    }
+}

@@ -1,0 +1,377 @@
+//! A live way to send to an exported actor, with actix's verbs.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    core::Core,
+    invoke::recipient_of,
+    manage::{Ping, Shutdown},
+    peers::{Peer, link_to},
+};
+use crate::{
+    connection::{Dispatched, Link, PendingReply, now},
+    error::{CallError, Failure, NotSent, Refusal, Unknown},
+    id::{ActorName, NameError, Reference},
+    message::RemoteMessage,
+    wire::{outbox::Outgoing, status::Status},
+};
+
+thread_local! {
+    /// Where messages are written before they are copied into a connection's buffer.
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// A scratch buffer that has grown beyond this is let go of.
+const SCRATCH_KEPT_BYTES: usize = 1 << 20;
+
+#[derive(Clone)]
+struct Target {
+    peer: Arc<Peer>,
+    actor: ActorName,
+    is_local: bool,
+}
+
+/// A live way to send to a [`Reference`]: an actor of this node or of any other.
+///
+/// Made by [`Node::remote`](super::Node::remote). Messages sent through one `RemoteAddr` (or a clone of it) arrive in
+/// the order in which they were sent, as long as the connection holds; two that were made apart do not wait for each
+/// other. Connections are opened when there is something to send, and again after they have been lost.
+#[derive(Clone)]
+pub struct RemoteAddr {
+    core: Arc<Core>,
+    target: Result<Target, NameError>,
+    lane: u64,
+    timeout: Duration,
+}
+
+impl RemoteAddr {
+    pub(super) fn new(core: Arc<Core>, reference: Result<Reference, NameError>) -> Self {
+        static LANES: AtomicU64 = AtomicU64::new(1);
+        let target = reference.map(|Reference { server, actor }| Target {
+            is_local: server == core.server,
+            peer: core.peers.get(&server),
+            actor,
+        });
+        let timeout = core.limits.call_timeout;
+        Self { core, target, lane: LANES.fetch_add(1, Ordering::Relaxed), timeout }
+    }
+
+    /// The same, with another deadline for its calls than the node's default.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What it refers to; an error when it was made from text that is no name.
+    ///
+    /// # Errors
+    /// As [`ServerId::new`] and [`ActorName::new`].
+    pub fn reference(&self) -> Result<Reference, NameError> {
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        Ok(Reference::new(target.peer.server.clone(), target.actor.clone()))
+    }
+
+    fn target(&self) -> Result<&Target, NotSent> {
+        self.target.as_ref().map_err(|why| NotSent::BadName(why.clone()))
+    }
+
+    /// Sends a message, for a reply. It is on its way when this returns, also when the future is never polled; dropping
+    /// the future cancels the call if the actor has not begun it.
+    ///
+    /// While the queue to the peer is full, the message waits for room, until its deadline.
+    pub fn send<M: RemoteMessage>(&self, message: M) -> CallFuture<M> {
+        let state = match self.target() {
+            Ok(target) if target.is_local => self.send_here(target, message),
+            Ok(target) => self.send_there(target, &message),
+            Err(why) => State::Failed(Some(why.into())),
+        };
+        CallFuture { state, message: PhantomData }
+    }
+
+    fn send_there<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
+        let deadline = now() + self.timeout;
+        let link = link_to(&self.core, &target.peer);
+        let sent = with_payload(message, |payload| {
+            let outgoing = Outgoing {
+                actor: &target.actor,
+                message: M::NAME,
+                trace: None,
+                lane: self.lane,
+                payload: &mut *payload,
+            };
+            match link.call(outgoing, deadline) {
+                // Kept for later: the outbox has left it where it is.
+                Err(NotSent::QueueFull) => Err((NotSent::QueueFull, payload.split().freeze())),
+                other => other.map_err(|why| (why, Bytes::new())),
+            }
+        });
+        match sent {
+            Ok(Ok(key)) => State::Sent(Sent { link, key, is_over: false }),
+            Ok(Err((NotSent::QueueFull, payload))) => {
+                let (actor, lane) = (target.actor.clone(), self.lane);
+                State::Waiting(Box::pin(wait_for_room(link, actor, M::NAME, lane, payload, deadline)))
+            }
+            Ok(Err((why, _))) | Err(why) => State::Failed(Some(why.into())),
+        }
+    }
+
+    fn send_here<M: RemoteMessage>(&self, target: &Target, mut message: M) -> State<M> {
+        let exported = match self.core.exports.get(target.actor.as_str()) {
+            Some(_) if !self.core.is_running() => return State::refused(Refusal::ShuttingDown),
+            Some(exported) => exported,
+            None => return State::refused(Refusal::NoSuchActor),
+        };
+        let typed = exported.messages.get(M::NAME).and_then(|invoke| recipient_of::<M>(&**invoke));
+        let timeout = self.timeout;
+        let Some(recipient) = typed else {
+            return self.deliver_here(target, &message);
+        };
+        if !recipient.connected() {
+            return State::refused(Refusal::NoSuchActor);
+        }
+        message.received_from(&self.core.caller());
+        let request = recipient.send(message);
+        let entered = exported.load.enter();
+        State::Here(Box::pin(async move {
+            let _entered = entered;
+            match tokio::time::timeout(timeout, request).await {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(_)) => Err(Failure::Died.into()),
+                Err(_) => Err(Unknown::Deadline.into()),
+            }
+        }))
+    }
+
+    /// For what has no actix handler: pings, shutdowns, and messages that the actor does not take.
+    fn deliver_here<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
+        let payload = match with_payload(message, |payload| payload.split().freeze()) {
+            Ok(payload) => payload,
+            Err(why) => return State::Failed(Some(why.into())),
+        };
+        let caller = self.core.caller();
+        let dispatched = self.core.deliver(&caller, target.actor.as_str(), M::NAME, &payload);
+        let timeout = self.timeout;
+        State::Here(Box::pin(async move {
+            let reply = async move {
+                match dispatched {
+                    Dispatched::Settled(status) => outcome::<M>(status, &Bytes::new()),
+                    Dispatched::Pending(reply) => {
+                        let (status, bytes) = LocalReply { reply, payload: BytesMut::new() }.await;
+                        outcome::<M>(status, &bytes)
+                    }
+                }
+            };
+            tokio::time::timeout(timeout, reply).await.unwrap_or(Err(Unknown::Deadline.into()))
+        }))
+    }
+
+    /// Sends a message without waiting for room or a reply.
+    ///
+    /// # Errors
+    /// When the message was certainly not sent: the queue to the peer is full, say. That it was taken does not mean
+    /// that it arrives.
+    pub fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), CallError> {
+        let target = self.target()?;
+        if target.is_local {
+            // Polled by nobody: it is in the mailbox, and the actor handles it as one that nobody waits for.
+            return match self.send_here(target, message) {
+                State::Failed(Some(why)) => Err(why),
+                State::Here(call) => {
+                    self.core.arbiter.spawn(async move { drop(call.await) });
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+        }
+        let link = link_to(&self.core, &target.peer);
+        with_payload(&message, |payload| {
+            link.post(Outgoing {
+                actor: &target.actor,
+                message: M::NAME,
+                trace: None,
+                lane: self.lane,
+                payload,
+            })
+        })??;
+        Ok(())
+    }
+
+    /// Sends a message and forgets it. What cannot be sent is dropped, and the log says so.
+    pub fn do_send<M: RemoteMessage>(&self, message: M) {
+        if let Err(why) = self.try_send(message) {
+            let to = self.reference().map_or_else(|_| "a bad name".to_owned(), |to| to.to_string());
+            tracing::warn!(%to, message = M::NAME, %why, "dropped a message");
+        }
+    }
+
+    /// Asks whether the actor is alive.
+    pub fn ping(&self) -> CallFuture<Ping> {
+        self.send(Ping)
+    }
+
+    /// Asks the actor to stop; see [`Shutdown`].
+    pub fn shutdown(&self) -> CallFuture<Shutdown> {
+        self.send(Shutdown)
+    }
+
+    /// Waits until the connection to the server has ended; returns at once when there is none.
+    pub async fn disconnected(&self) {
+        let Ok(target) = &self.target else { return };
+        let Some(link) = target.peer.current() else { return };
+        link.ended().await;
+    }
+}
+
+impl fmt::Debug for RemoteAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reference() {
+            Ok(reference) => write!(f, "RemoteAddr({reference})"),
+            Err(why) => write!(f, "RemoteAddr({why})"),
+        }
+    }
+}
+
+/// Runs `use_it` on the bytes of `message`, in the thread's scratch buffer.
+fn with_payload<M: RemoteMessage, T>(
+    message: &M,
+    use_it: impl FnOnce(&mut BytesMut) -> T,
+) -> Result<T, NotSent> {
+    // Taken out, so that a message whose serialisation sends a message finds an (empty) buffer too.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = match message.encode(&mut scratch) {
+        Ok(()) => Ok(use_it(&mut scratch)),
+        Err(cause) => {
+            tracing::error!(message = M::NAME, %cause, "a message cannot be serialised");
+            Err(NotSent::NotEncodable)
+        }
+    };
+    if scratch.capacity() <= SCRATCH_KEPT_BYTES {
+        SCRATCH.set(scratch);
+    }
+    result
+}
+
+async fn wait_for_room(
+    link: Arc<Link>,
+    actor: ActorName,
+    message: &'static str,
+    lane: u64,
+    payload: Bytes,
+    deadline: std::time::Instant,
+) -> Result<Sent, CallError> {
+    let mut payload = BytesMut::from(payload);
+    let key = link.call_when_room(&actor, message, lane, &mut payload, deadline).await?;
+    Ok(Sent { link, key, is_over: false })
+}
+
+fn outcome<M: RemoteMessage>(status: Status, bytes: &Bytes) -> Result<M::Result, CallError> {
+    match status {
+        Status::Done => M::decode_result(bytes).map_err(|cause| {
+            tracing::warn!(message = M::NAME, %cause, "a result has another form than its message promises");
+            Failure::ReplyMalformed.into()
+        }),
+        Status::Refused(why) => Err(why.into()),
+        Status::Failed(why) => Err(why.into()),
+    }
+}
+
+/// A call that is with a connection. Dropping it gives it up.
+struct Sent {
+    link: Arc<Link>,
+    key: usize,
+    is_over: bool,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.link.abandon(self.key);
+        }
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>;
+
+enum State<M: RemoteMessage> {
+    Sent(Sent),
+    Waiting(Boxed<Sent>),
+    Here(Boxed<M::Result>),
+    Failed(Option<CallError>),
+}
+
+impl<M: RemoteMessage> State<M> {
+    fn refused(why: Refusal) -> Self {
+        Self::Failed(Some(why.into()))
+    }
+}
+
+/// A call under way; its output is the actor's result.
+#[must_use = "the call is cancelled when this is dropped"]
+pub struct CallFuture<M: RemoteMessage> {
+    state: State<M>,
+    message: PhantomData<fn(M)>,
+}
+
+// Nothing in it is pinned in place.
+impl<M: RemoteMessage> Unpin for CallFuture<M> {}
+
+impl<M: RemoteMessage> Future for CallFuture<M> {
+    type Output = Result<M::Result, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.state {
+                State::Sent(sent) => {
+                    let reply = ready!(sent.link.poll_call(sent.key, cx.waker()));
+                    sent.is_over = true;
+                    return Poll::Ready(reply.and_then(|(status, bytes)| outcome::<M>(status, &bytes)));
+                }
+                State::Waiting(waiting) => match ready!(waiting.as_mut().poll(cx)) {
+                    Ok(sent) => self.state = State::Sent(sent),
+                    Err(why) => return Poll::Ready(Err(why)),
+                },
+                State::Here(call) => return call.as_mut().poll(cx),
+                State::Failed(why) => {
+                    return Poll::Ready(Err(why.take().expect("a future is not polled after it is ready")));
+                }
+            }
+        }
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for CallFuture<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallFuture({})", M::NAME)
+    }
+}
+
+struct LocalReply {
+    reply: Pin<Box<dyn PendingReply>>,
+    payload: BytesMut,
+}
+
+impl Future for LocalReply {
+    type Output = (Status, Bytes);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let status = ready!(this.reply.as_mut().poll_reply(cx, &mut this.payload));
+        Poll::Ready((status, this.payload.split().freeze()))
+    }
+}
