@@ -50,7 +50,7 @@ impl Directory {
     ) -> Result<Announced, Refusal> {
         let lease_ms = self.options.lease_ms;
         let (id, incarnation) = (announcement.id.clone(), announcement.incarnation);
-        self.expire_one(now, &id);
+        self.settle(now, &id);
         let Some(holder) = self.entries.get(&id) else {
             if self.remembered.is_superseded(&id, incarnation) {
                 return Err(Refusal::Superseded { id, incarnation });
@@ -110,7 +110,7 @@ impl Directory {
 
     /// A server gave a sign of life: its heartbeat, or a new connection in the place of a broken one.
     pub fn heartbeat(&mut self, now: Duration, id: &ServerId, incarnation: Incarnation) -> Heartbeat {
-        self.expire_one(now, id);
+        self.settle(now, id);
         let superseded = match self.entries.get(id) {
             Some(entry) if entry.server.incarnation == incarnation => {
                 self.renew(now, id, incarnation);
@@ -124,14 +124,14 @@ impl Directory {
 
     /// The connection of a server broke: it is suspect until it is heard from. Says whether that is news.
     pub fn disconnected(&mut self, now: Duration, id: &ServerId, incarnation: Incarnation) -> bool {
-        self.expire_one(now, id);
+        self.settle(now, id);
         self.is_held_by(id, incarnation) && self.suspect(id, SuspectReason::Disconnected)
     }
 
     /// Takes a server out: this incarnation of it, or whichever there is. Says whether there was one. Whether the
     /// sender may do so is for the caller to check.
     pub fn withdraw(&mut self, now: Duration, id: &ServerId, incarnation: Option<Incarnation>) -> bool {
-        self.expire_one(now, id);
+        self.settle(now, id);
         let found = match incarnation {
             Some(incarnation) => self.is_held_by(id, incarnation),
             None => self.entries.contains_key(id),
@@ -149,9 +149,7 @@ impl Directory {
         let before = self.revision();
         while let Some((_, id)) = self.deadlines.first().filter(|(due, _)| *due <= now) {
             let id = id.clone();
-            if !self.expire_one(now, &id) {
-                self.suspect(&id, SuspectReason::Unheard);
-            }
+            self.settle(now, &id);
         }
         match self.log.after(before) {
             Ok(changes) => changes.cloned().collect(),
@@ -169,12 +167,16 @@ impl Directory {
         self.entries.get(id).is_some_and(|entry| entry.server.incarnation == incarnation)
     }
 
-    fn expire_one(&mut self, now: Duration, id: &ServerId) -> bool {
-        let expired = self.entries.get(id).is_some_and(|entry| entry.is_expired(now));
-        if expired {
-            self.remove(id, GoneReason::Expired);
+    /// Records what the clock has already decided about a server, before anything else happens to it. A
+    /// snapshot may have shown it as suspect by now, so its recovery has to be a change.
+    fn settle(&mut self, now: Duration, id: &ServerId) {
+        match self.entries.get(id) {
+            Some(entry) if entry.is_expired(now) => self.remove(id, GoneReason::Expired),
+            Some(entry) if entry.deadline <= now => {
+                self.suspect(id, SuspectReason::Unheard);
+            }
+            _ => {}
         }
-        expired
     }
 }
 

@@ -42,6 +42,38 @@ use crate::{Announcement, Event, GoneReason, StoredEntry, SuspectReason};
 /// After each operation the caller asks [`Directory::writes_since`] what to keep on disk and
 /// [`Directory::changes_since`] what to tell the watchers, from the revision at which it last asked. One
 /// operation never makes more changes than are kept, so asking each time never answers `Compacted`.
+///
+/// ```
+/// use std::time::Duration;
+/// use ensemble::{Incarnation, RoleName, ServerId};
+/// use registry::{Announced, Announcement, Directory, Liveness, Options, View};
+///
+/// let mut directory = Directory::new(Incarnation::fresh(), Options::default());
+/// let announcement = Announcement {
+///     id: ServerId::new("counter-1")?,
+///     incarnation: Incarnation::fresh(),
+///     addresses: vec!["tcp:127.0.0.1:7700".parse()?],
+///     roles: vec![RoleName::new("counter")?],
+///     agent: None,
+///     pid: None,
+/// };
+/// let start = directory.revision();
+/// let announced = directory.announce(Duration::ZERO, announcement)?;
+/// assert!(matches!(announced, Announced::Accepted { lease_ms: 10_000, .. }));
+///
+/// // A watcher that was there from the start sees it too.
+/// let mut view = View::new([], start);
+/// for change in directory.changes_since(start, 100)?.changes {
+///     view.apply(&change)?;
+/// }
+/// assert_eq!(view.servers().count(), 1);
+///
+/// // Without a heartbeat it is suspect first, and then gone.
+/// let found = directory.by_role(Duration::from_secs(6), &RoleName::new("counter")?);
+/// assert_eq!(found[0].liveness, Liveness::Suspect);
+/// assert!(directory.all(Duration::from_secs(10)).is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Directory {
     pub(super) options: Options,

@@ -175,6 +175,17 @@ fn a_heartbeat_brings_a_suspect_back() {
 }
 
 #[test]
+fn the_recovery_of_a_server_that_only_a_snapshot_showed_as_suspect_is_a_change() {
+    let mut directory = directory();
+    accept(&mut directory, 0, server("a", 1, &[]));
+    let (servers, at) = directory.snapshot(ms(500));
+    assert_eq!((servers[0].liveness, at), (Liveness::Suspect, revision(1)));
+    assert_eq!(beat(&mut directory, 600, "a", 1), RENEWED);
+    let suspected = Event::Suspected { reason: SuspectReason::Unheard };
+    assert_eq!(events(&directory, 1), [(2, suspected), (3, Event::Recovered)]);
+}
+
+#[test]
 fn a_heartbeat_after_the_end_of_the_lease_must_announce() {
     let mut directory = directory();
     accept(&mut directory, 0, server("a", 1, &[]));
@@ -521,7 +532,7 @@ fn after_a_restart_everything_is_suspect_for_one_lease() {
     assert_eq!(liveness(&directory, 5899, "b"), Some(Liveness::Suspect));
     assert_eq!(liveness(&directory, 5900, "b"), None);
     // Another incarnation has to wait for the question, and what was superseded stays so.
-    let _ = contest(&mut directory, 5200, server("a", 3, &[]));
+    assert_eq!(contest(&mut directory, 5200, server("a", 3, &[])).holder().incarnation, incarnation(2));
     assert!(matches!(directory.announce(ms(5200), server("a", 1, &[])), Err(Refusal::Superseded { .. })));
 }
 

@@ -64,7 +64,7 @@ fn a_batch_is_done_in_order_and_all_can_be_replaced() {
 
 #[test]
 fn the_bytes_of_an_entry_are_pinned() {
-    let mut bytes = vec![1, 0x82, 0x16, 0x1d, 0x1b];
+    let mut bytes = vec![1, 0x75, 0x9d, 0x7a, 0x0e];
     bytes.extend([0x11; 16]);
     bytes.extend([252, 0x70, 0x11, 1, 0]);
     bytes.extend(b"\x02\x10unix:/run/x.sock\x0btcp:[::1]:7");
