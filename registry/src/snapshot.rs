@@ -97,12 +97,9 @@ pub enum SnapshotError {
     /// It cannot be written.
     #[error("the registry's database cannot be written")]
     Write(#[source] DatabaseError),
-    /// It has no room for more.
-    #[error("the registry's database has reached its most, {limit} bytes")]
-    Full {
-        /// The limit in bytes.
-        limit: usize,
-    },
+    /// It has no room for more than [`MAP_BYTES`].
+    #[error("the registry's database is full")]
+    Full,
     /// An entry cannot be encoded.
     #[error("the entry of {id} cannot be encoded")]
     Encode {
@@ -129,7 +126,7 @@ enum Damage {
     Version { found: u8 },
     #[error("the checksum does not match")]
     Checksum,
-    #[error("the content is malformed: {0}")]
+    #[error("the content is malformed")]
     Content(#[source] DecodeError),
 }
 
@@ -149,12 +146,15 @@ impl Snapshot {
     /// When another registry has it open, when it is of an unknown format or no database at all, and when the
     /// system refuses.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, SnapshotError> {
-        let dir = dir.as_ref();
+        Self::open_sized(dir.as_ref(), MAP_BYTES)
+    }
+
+    fn open_sized(dir: &Path, map_bytes: usize) -> Result<Self, SnapshotError> {
         let at = |source| SnapshotError::Directory { path: dir.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
         let lock = lock(dir)?;
         let failed = |source| SnapshotError::Open { path: dir.into(), source: DatabaseError(source) };
-        let env = open_env(dir).map_err(failed)?;
+        let env = open_env(dir, map_bytes).map_err(failed)?;
         let (servers, found) = open_databases(&env).map_err(failed)?;
         match found {
             Ok(FORMAT_VERSION) => Ok(Self { env, servers, _lock: lock }),
@@ -248,7 +248,7 @@ impl Snapshot {
 
 fn write_failed(source: heed::Error) -> SnapshotError {
     match source {
-        heed::Error::Mdb(MdbError::MapFull) => SnapshotError::Full { limit: MAP_BYTES },
+        heed::Error::Mdb(MdbError::MapFull) => SnapshotError::Full,
         other => SnapshotError::Write(DatabaseError(other)),
     }
 }
@@ -266,9 +266,9 @@ fn lock(dir: &Path) -> Result<File, SnapshotError> {
 }
 
 #[expect(unsafe_code, reason = "a memory-mapped file must not be changed by others")]
-fn open_env(dir: &Path) -> heed::Result<Env<WithoutTls>> {
+fn open_env(dir: &Path, map_bytes: usize) -> heed::Result<Env<WithoutTls>> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.map_size(MAP_BYTES).max_dbs(2);
+    options.map_size(map_bytes).max_dbs(2);
     // SAFETY: the directory is the registry's own, and the lock file keeps other registries out of it.
     let env = unsafe { options.open(dir)? };
     // Reading the map past the end of the file would kill the process. Zeros there are found to be damage, and

@@ -118,6 +118,19 @@ fn content_that_is_no_entry_is_damage_even_with_its_checksum() {
 }
 
 #[test]
+fn a_full_database_says_so_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = Snapshot::open_sized(dir.path(), 1 << 18).unwrap();
+    snapshot.put(&entry("a", 1)).unwrap();
+    let many: Vec<_> = (0..4000).map(|n| Write::Put(entry(&format!("s{n}"), 1))).collect();
+    assert!(matches!(snapshot.apply(&many), Err(SnapshotError::Full)));
+    assert_eq!(snapshot.load().unwrap(), [entry("a", 1)]);
+    snapshot.put(&entry("b", 1)).unwrap();
+    snapshot.remove(&id("a")).unwrap();
+    assert_eq!(snapshot.load().unwrap(), [entry("b", 1)]);
+}
+
+#[test]
 fn two_registries_on_one_directory_refuse_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let first = Snapshot::open(dir.path()).unwrap();
@@ -135,7 +148,7 @@ fn another_format_is_refused_by_number() {
         // After the first round the format is one that nobody knows.
         drop(snapshot);
         {
-            let env = open_env(dir.path()).unwrap();
+            let env = open_env(dir.path(), MAP_BYTES).unwrap();
             let opened = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, transaction| {
                 let meta = opener.create_database::<Str, Bytes>(transaction, Some(META))?;
                 meta.put(transaction, FORMAT_KEY, format)?;
