@@ -62,6 +62,7 @@ mod id;
 mod message;
 mod node;
 mod resolve;
+mod role;
 mod transport;
 mod wire;
 
@@ -78,5 +79,6 @@ pub use node::{
     Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError,
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
+pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};
 pub use transport::{MemoryNetwork, TransportError};
 pub use wire::limits::{CHUNK_BYTES, Limits, MAX_FRAME_BYTES, MAX_OPEN_STREAMS};
