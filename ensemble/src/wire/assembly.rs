@@ -68,7 +68,7 @@ impl Assembly {
         }
         let is_granted = !is_budgeted || (self.waiting.is_empty() && self.fits(total));
         if is_granted && is_budgeted {
-            self.used_bytes += total;
+            self.used_bytes = self.used_bytes.saturating_add(total);
         } else if is_budgeted {
             self.waiting.push_back(stream);
         }
@@ -79,7 +79,7 @@ impl Assembly {
 
     /// One message is always let through, so that one larger than the budget does not wait for ever.
     fn fits(&self, total: u64) -> bool {
-        self.used_bytes == 0 || self.used_bytes + total <= self.budget_bytes
+        self.used_bytes == 0 || self.used_bytes.saturating_add(total) <= self.budget_bytes
     }
 
     /// The next bytes of a message; with the last of them, the message.
@@ -108,6 +108,8 @@ impl Assembly {
         self.waiting.retain(|waiting| *waiting != stream);
         match self.streams.remove(&stream) {
             Some(partial) if partial.is_granted && partial.is_budgeted => self.release(partial.total),
+            // It may have kept smaller ones waiting behind it.
+            Some(partial) if partial.is_budgeted => self.release(0),
             _ => Vec::new(),
         }
     }
@@ -121,7 +123,7 @@ impl Assembly {
             if !self.fits(total) {
                 break;
             }
-            self.used_bytes += total;
+            self.used_bytes = self.used_bytes.saturating_add(total);
             if let Some(partial) = self.streams.get_mut(&stream) {
                 partial.is_granted = true;
             }
