@@ -4,14 +4,18 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use actix::Actor;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use super::{
     builder::NodeBuilder,
-    core::{Core, stop_actor},
+    core::{Core, by, stop_actor},
     exports::{ExportError, Exports},
     remote::RemoteAddr,
 };
@@ -25,6 +29,9 @@ use crate::{
     wire::limits::Limits,
 };
 
+/// What has been answered is written within this time, also when actors have used up the rest.
+const WRITE_TIME: Duration = Duration::from_secs(1);
+
 struct Owner(Arc<Core>);
 
 impl Drop for Owner {
@@ -34,6 +41,13 @@ impl Drop for Owner {
         self.0.stop_listening.notify_waiters();
         self.0.peers.close_all(&NotSent::ShuttingDown);
         drop(self.0.exports.close());
+        // These often hold remote addresses, and through them the node's state.
+        let resolver = self.0.resolver.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(resolver);
+        for hooks in [&self.0.at_leave, &self.0.at_stop] {
+            let hooks = std::mem::take(&mut *lock(hooks));
+            drop(hooks);
+        }
     }
 }
 
@@ -176,13 +190,14 @@ impl Node {
         }
         tracing::info!(server = %core.server, "shutting down");
         let limit = core.limits.drain_timeout;
-        if tokio::time::timeout(limit, Core::run_hooks(&core.at_leave)).await.is_err() {
+        let deadline = Instant::now().checked_add(limit);
+        if by(deadline, Core::run_hooks(&core.at_leave)).await.is_none() {
             tracing::warn!("could not leave the registry in time");
         }
         core.stop_listening.notify_waiters();
         let actors = core.exports.close();
         for exported in &actors {
-            stop_actor(exported, limit).await;
+            stop_actor(exported, deadline).await;
         }
         drop(actors);
         Core::run_hooks(&core.at_stop).await;
@@ -192,7 +207,8 @@ impl Node {
                 link.drained().await;
             }
         };
-        if tokio::time::timeout(limit, drained).await.is_err() {
+        let deadline = deadline.map(|at| at.max(Instant::now() + WRITE_TIME));
+        if by(deadline, drained).await.is_none() {
             tracing::warn!("some answers could not be written in time");
         }
         core.set_stopped();
