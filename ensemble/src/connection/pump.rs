@@ -42,7 +42,7 @@ const FRAMES_PER_TURN: usize = 64;
 const BATCHES_PER_TURN: u32 = 64;
 
 #[derive(Debug, Error)]
-enum ReadEnd {
+pub(super) enum ReadEnd {
     #[error("the connection broke")]
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol")]
@@ -112,21 +112,59 @@ async fn read_frames(
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();
-        let whole = frame::whole_frames(&buffer)?;
-        let block = buffer.split_to(whole).freeze();
-        let (mut at, mut frames) = (0, 0);
-        while let Some(range) = frame::first(&block, at)? {
-            at = range.end;
-            receive(link, peer, &block, range, now, dispatch)?;
-            frames += 1;
-            if frames % FRAMES_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-                if link.is_closed() {
-                    return Ok(());
-                }
+        let mut block = Block::whole(&mut buffer)?;
+        while block.receive(FRAMES_PER_TURN, link, peer, now, dispatch)? {
+            tokio::task::yield_now().await;
+            if link.is_closed() {
+                return Ok(());
             }
         }
     }
+    Ok(())
+}
+
+/// Whole frames that have come in, and how far they have been dealt with.
+struct Block {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl Block {
+    /// Takes the whole frames from the front of `buffer`.
+    fn whole(buffer: &mut BytesMut) -> Result<Self, FrameError> {
+        let whole = frame::whole_frames(buffer)?;
+        Ok(Self { bytes: buffer.split_to(whole).freeze(), at: 0 })
+    }
+
+    /// Deals with so many frames; says whether that was not the end.
+    fn receive(
+        &mut self,
+        frames: usize,
+        link: &Link,
+        peer: &Caller,
+        now: Instant,
+        dispatch: &dyn Dispatch,
+    ) -> Result<bool, ReadEnd> {
+        for _ in 0..frames {
+            let Some(range) = frame::first(&self.bytes, self.at)? else { return Ok(false) };
+            self.at = range.end;
+            receive(link, peer, &self.bytes, range, now, dispatch)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Deals with all whole frames at the front of `buffer`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn receive_all(
+    link: &Link,
+    peer: &Caller,
+    buffer: &mut BytesMut,
+    now: Instant,
+    dispatch: &dyn Dispatch,
+) -> Result<(), ReadEnd> {
+    let is_more = Block::whole(buffer)?.receive(usize::MAX, link, peer, now, dispatch)?;
+    debug_assert!(!is_more, "no block holds so many frames");
     Ok(())
 }
 
@@ -283,7 +321,7 @@ async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()
 }
 
 /// A reply on its way from an actor to the outbox.
-struct Collected {
+pub(super) struct Collected {
     call: u32,
     status: Status,
     /// Where its result is in the payloads of the batch; a large one has a buffer of its own.
@@ -291,7 +329,7 @@ struct Collected {
 }
 
 /// Moves the replies that are ready into the outbox, as long as it does not hold too much.
-fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Collected>) {
+pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Collected>) {
     let mut in_flight = lock(&link.in_flight);
     if in_flight.len() == 0 {
         return;

@@ -103,6 +103,12 @@ impl Assembly {
         Ok(Some(Complete { head: partial.head, payload: partial.data.freeze(), budgeted_bytes }))
     }
 
+    /// Bytes that are held, also those of buffers that are not filled yet.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.streams.values().map(|partial| partial.head.len() + partial.data.capacity()).sum()
+    }
+
     /// The rest of a message will not come. Returns the streams that may go on in its place.
     pub(crate) fn abort(&mut self, stream: u32) -> Vec<u32> {
         self.waiting.retain(|waiting| *waiting != stream);

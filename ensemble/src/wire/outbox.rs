@@ -321,6 +321,12 @@ impl Outbox {
         self.push_bulk(Item { kind, actor: None, message: "", trace: None, lane: 0, payload });
     }
 
+    /// Bytes that wait here, whatever they are.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn unwritten_bytes(&self) -> usize {
+        self.buffer.len() + self.waiting_bytes + self.reply_bytes as usize + 4 * self.grants.len()
+    }
+
     /// Takes a frame that steers the connection.
     pub(crate) fn control(&mut self, frame: Control) {
         if self.peer_limits().is_some() {
