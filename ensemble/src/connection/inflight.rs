@@ -216,3 +216,7 @@ impl InFlight {
             .collect()
     }
 }
+
+#[cfg(test)]
+#[path = "inflight_tests.rs"]
+mod tests;
