@@ -1,3 +1,4 @@
 //! A durable key-value store as an actor.
 
+pub mod engine;
 pub mod store;

@@ -15,7 +15,7 @@ use super::error::{OpenError, StorageError};
 /// The file that LMDB keeps in the directory.
 const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: two now, with room for a log and an index by expiry.
+/// Named databases that an environment can hold: one now, with room for a log and an index by expiry.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
@@ -27,7 +27,8 @@ type Table<'e> = Database<'e, Bytes, Bytes>;
 pub(super) struct Tables {
     /// Key to record.
     pub(super) records: Table<'static>,
-    /// What the store knows about itself.
+    /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
+    /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
 }
 
@@ -69,7 +70,7 @@ impl Environment {
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
-                let meta = opener.create_database::<Bytes, Bytes>(transaction, Some("meta"))?;
+                let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
                 Ok(match check(&meta, transaction) {
                     Ok(()) => CommitOrAbort::Commit((records, meta)),
                     Err(refusal) => CommitOrAbort::Abort(refusal),

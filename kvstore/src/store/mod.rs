@@ -7,9 +7,9 @@ mod ballast;
 mod compression;
 mod environment;
 mod error;
+mod handle;
 mod options;
 pub mod record;
-mod store;
 mod write;
 
 #[cfg(test)]
@@ -18,6 +18,6 @@ mod tests;
 pub use compression::MIN_COMPRESSED_BYTES;
 pub(crate) use error::check_key;
 pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
+pub use handle::{Entry, STORE_VERSION, Store};
 pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
-pub use store::{Entry, STORE_VERSION, Store};
 pub use write::{Applied, Condition, Stored, Write};

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(size, MAP_GRANULE_BYTES);
         while size < options.put_ceiling() {
             let next = StoreOptions::grown_map(size, 1000, options.put_ceiling());
-            assert!(next > size && next % MAP_GRANULE_BYTES == 0, "{size} {next}");
+            assert!(next > size && next.is_multiple_of(MAP_GRANULE_BYTES), "{size} {next}");
             size = next;
         }
         assert_eq!(size, 84 << 20);
