@@ -1,6 +1,12 @@
 //! Tests of the whole store, through its public interface.
 
 mod basics;
+mod concurrency;
+mod crash;
+mod damage;
+mod full_disk;
+mod growth;
+mod model;
 
 use std::path::Path;
 
