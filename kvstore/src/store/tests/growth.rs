@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::noise;
+use super::{noise, take_every_page};
 use crate::store::{Applied, Full, Store, StoreOptions, Write, WriteError};
 
 fn options(max_size_bytes: usize) -> StoreOptions {
@@ -130,6 +130,20 @@ fn many_small_removes_go_through_at_the_maximum() {
     let removes = (0..count).map(|number| Write::remove(format!("key {number}"))).collect();
     for (number, result) in store.apply(removes).into_iter().enumerate() {
         assert!(matches!(result, Ok(Applied::Removed { revision: Some(_) })), "{number}: {result:?}");
+    }
+    store.put("again", noise(1, 100_000)).unwrap();
+}
+
+#[test]
+fn removes_go_through_when_puts_have_taken_every_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), options(1 << 20)).unwrap();
+    let count = fill(&store, 10_000);
+    take_every_page(&store);
+    for number in 0..count {
+        let removed = store.remove(number.to_string());
+        assert!(matches!(removed, Ok(true)), "{number}: {removed:?}");
+        assert!(directory.path().join("data.mdb").metadata().unwrap().len() <= 1 << 20);
     }
     store.put("again", noise(1, 100_000)).unwrap();
 }
