@@ -1,1 +1,3 @@
 //! A durable key-value store as an actor.
+
+pub mod object;
