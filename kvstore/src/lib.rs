@@ -1,3 +1,5 @@
 //! A durable key-value store as an actor.
 
+pub mod engine;
 pub mod object;
+pub mod store;
