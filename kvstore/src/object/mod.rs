@@ -5,6 +5,8 @@
 //! - S-expressions, as in Scheme: [`Object::to_sexp`], [`Object::parse_sexp`];
 //! - JSON, with tagged forms for what it lacks: [`Object::to_json`], [`Object::from_json`].
 //!
+//! Any type that serde knows becomes an object by [`to_object`], and comes back by [`from_object`].
+//!
 //! No reader recurses, trusts a length or goes deeper than [`MAX_DEPTH`]: they are made for what strangers send.
 //! `docs/OBJECTS.md` describes the forms in full.
 //!
@@ -12,11 +14,14 @@
 
 mod binary_read;
 mod binary_write;
+mod de;
 mod json_read;
 mod json_write;
 mod list;
 mod map;
 mod order;
+mod ser;
+mod serde_object;
 mod sexp_atom;
 mod sexp_read;
 mod sexp_write;
@@ -29,7 +34,9 @@ mod walk;
 mod tests;
 
 pub use binary_read::DecodeError;
+pub use de::{FromObjectError, from_object};
 pub use list::List;
 pub use map::{Iter as MapIter, Map};
+pub use ser::{ToObjectError, to_object};
 pub use text::{ParseError, ParseErrorKind};
 pub use value::{MAX_DEPTH, Object, TooDeep};

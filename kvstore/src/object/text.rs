@@ -10,7 +10,7 @@ const MAX_QUOTED_CHARS: usize = 40;
 
 /// Text that is not one object, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{kind} at line {line}, column {column}")]
+#[error("line {line}, column {column}: {kind}")]
 pub struct ParseError {
     kind: ParseErrorKind,
     line: usize,

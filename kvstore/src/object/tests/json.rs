@@ -134,7 +134,11 @@ fn mistakes_are_named_with_line_and_column() {
     for (text, message) in mistakes {
         match Object::from_json(text) {
             Ok(object) => panic!("{text} was read as {object}"),
-            Err(failed) => assert!(failed.to_string().starts_with(message), "{text}: {failed}"),
+            Err(failed) => {
+                let found =
+                    format!("{} at line {}, column {}", failed.kind(), failed.line(), failed.column());
+                assert!(found.starts_with(message), "{text}: {failed}");
+            }
         }
     }
 }

@@ -94,7 +94,7 @@ fn ten_thousand_levels_are_an_error_with_its_place() {
             assert_eq!(failed.kind(), &ParseErrorKind::TooDeep, "{open}");
         }
         let failed = Object::parse_sexp(&"(".repeat(10_000)).unwrap_err();
-        assert_eq!(failed.to_string(), "nested deeper than 256 levels at line 1, column 257");
+        assert_eq!(failed.to_string(), "line 1, column 257: nested deeper than 256 levels");
         for open in ["[", "{\"a\":", "{\"$list\":[", "{\"$map\":[["] {
             let failed = Object::from_json(&open.repeat(10_000)).unwrap_err();
             assert_eq!(failed.kind(), &ParseErrorKind::TooDeep, "{open}");

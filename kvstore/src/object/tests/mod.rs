@@ -6,3 +6,4 @@ mod limits;
 mod round_trips;
 mod sexp;
 mod strategy;
+mod typed;

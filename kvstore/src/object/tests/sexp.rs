@@ -14,7 +14,7 @@ fn read(text: &str) -> Object {
 fn failure(text: &str) -> String {
     match Object::parse_sexp(text) {
         Ok(object) => panic!("{text} was read as {object}"),
-        Err(failed) => failed.to_string(),
+        Err(failed) => format!("{} at line {}, column {}", failed.kind(), failed.line(), failed.column()),
     }
 }
 
