@@ -72,8 +72,8 @@ pub enum DecodeError {
 impl Object {
     /// Reads the binary form; the object has to be all of `bytes`.
     ///
-    /// The memory it takes is bounded by a small multiple of the length of `bytes` (at worst, of one byte for
-    /// each item, by some fifty times), never by what a count in them claims.
+    /// The memory that it takes follows from the length of `bytes` (at worst, of items of two or three bytes, less
+    /// than a hundred times as much), never from what a count in them claims.
     ///
     /// # Errors
     /// When the bytes are not exactly what [`Object::to_bytes`] writes.

@@ -161,7 +161,12 @@ impl MapBuilder {
         });
         match again.min() {
             Some(place) => Err(place),
-            None => Ok(Map(self.0.into_iter().map(|(key, value, _)| (key, value)).collect())),
+            None => {
+                let mut entries: Vec<_> = self.0.into_iter().map(|(key, value, _)| (key, value)).collect();
+                // The places' memory would stay with the map.
+                entries.shrink_to_fit();
+                Ok(Map(entries))
+            }
         }
     }
 }

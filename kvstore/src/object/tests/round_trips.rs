@@ -8,7 +8,7 @@ use super::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn the_binary_form_reads_back(object in any_object()) {
