@@ -193,6 +193,11 @@ impl Store {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
     fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
         self.apply(vec![write]).pop().expect("one write has one answer")
     }
