@@ -76,7 +76,7 @@ pub use id::{
 pub use message::{Caller, RemoteMessage};
 pub use node::{
     ActorInfo, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections, NODE_ACTOR,
-    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError,
+    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError, WeakNode,
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use crate::{
     connection::{self, Failed, Link, LinkInfo, lock},
     error::{ConnectFailure, NotSent},
     handshake::{HandshakeError, RefuseReason, Session},
-    id::ServerId,
+    id::{Incarnation, ServerId},
     resolve::ResolveError,
     transport::{Listener, Stream, TransportError},
 };
@@ -212,6 +212,7 @@ fn handshake_failure(cause: Failed) -> NotSent {
         Failed::Handshake(HandshakeError::Authentication) | Failed::PeerUser(_) => NotSent::NotAuthenticated,
         Failed::Handshake(HandshakeError::Refused(reason)) => match reason {
             RefuseReason::WrongServer { .. } => NotSent::Unreachable(ConnectFailure::WrongServer),
+            RefuseReason::Authentication | RefuseReason::PeerUser { .. } => NotSent::NotAuthenticated,
             reason => NotSent::Rejected(reason),
         },
         Failed::Handshake(HandshakeError::WrongServer { .. }) => {
@@ -307,6 +308,10 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
 }
 
 /// A connection that came in is the one to send over, unless there is one to the same start of the server already.
+///
+/// A connection to another start of it stays open: whoever knows the cookie may have begun a second server under the
+/// id of one that runs, and must not be able to cut that one's calls short. When the other start is dead, its
+/// connection ends by itself.
 fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
     let peer = core.peers.get(server);
     let mut current = lock(&peer.link);
@@ -314,13 +319,23 @@ fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
         let same_start = other.peer().is_none_or(|known| known.incarnation == session.peer.incarnation);
         !other.is_closed() && same_start
     });
-    if keep {
-        return;
+    if !keep {
+        *current = Some(Arc::clone(link));
     }
-    let replaced = current.replace(Arc::clone(link));
-    drop(current);
-    if let Some(old) = replaced.filter(|old| !old.is_closed()) {
-        tracing::info!(peer = %server, "the server has started anew; closing the connection to its predecessor");
-        old.close(NotSent::ConnectionLost);
+}
+
+/// See [`Node::probe`](super::Node::probe).
+pub(super) async fn probe(core: &Core, server: &ServerId, address: &Address) -> Result<Incarnation, NotSent> {
+    try_one(core, server, address).await.map(|(session, _)| session.peer.incarnation)
+}
+
+/// See [`Node::lost`](super::Node::lost).
+pub(super) async fn lost(core: Weak<Core>, server: ServerId, incarnation: Incarnation) {
+    let is_wanted = |link: &Arc<Link>| {
+        let peer = link.peer().filter(|_| !link.is_closed());
+        peer.is_some_and(|peer| peer.server == server && peer.incarnation == incarnation)
+    };
+    while let Some(link) = core.upgrade().and_then(|core| core.peers.links().into_iter().find(is_wanted)) {
+        link.ended().await;
     }
 }
