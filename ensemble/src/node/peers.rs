@@ -242,7 +242,8 @@ pub(super) async fn listen(core: Arc<Core>, mut listener: Listener) {
     let address = listener.address();
     let stop = core.stop_listening.notified();
     tokio::pin!(stop);
-    loop {
+    // The last handle may have gone before this task ran for the first time.
+    while !core.is_stopped() {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => return,
