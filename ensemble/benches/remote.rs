@@ -1,7 +1,7 @@
 //! Remote calls between two processes over a UNIX socket, against a bare tokio echo that moves the same bytes in the
 //! same framing; and local calls against plain actix. Both sides of a comparison run in turn, round by round.
 //!
-//! `cargo bench -p ensemble --bench remote [-- ROUNDS]`
+//! `cargo bench -p ensemble --bench remote [-- ROUNDS [IN_FLIGHT]]`
 
 use std::{
     cell::Cell,
@@ -20,6 +20,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
 };
+
+/// The allocator of the command line's binaries. With a few hundred messages at once, the system's own takes more than
+/// a third of a server's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
 
@@ -54,14 +59,24 @@ fn main() -> AnyResult<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve-node", path] => System::new().block_on(serve_node(path)),
+        ["call-node", path, calls] => System::new().block_on(call_node(Path::new(path), calls.parse()?)),
         ["serve-echo", path] => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
             .block_on(serve_echo(Path::new(path))),
-        [] => measure(9),
-        [rounds] => measure(rounds.parse()?),
-        _ => Err("usage: remote [ROUNDS]".into()),
+        [] => measure(9, None),
+        [rounds] => measure(rounds.parse()?, None),
+        [rounds, in_flight] => measure(rounds.parse()?, Some(in_flight.parse()?)),
+        _ => Err("usage: remote [ROUNDS [IN_FLIGHT]]".into()),
     }
+}
+
+/// For a profiler: so many calls of 100 B with 256 in flight, to a server that was started by hand.
+async fn call_node(path: &Path, calls: usize) -> AnyResult<()> {
+    let node = Node::builder("bench-client").cookie(Cookie::from_bytes(COOKIE)).start().await?;
+    node.set_route("bench".parse()?, vec![Address::Unix(path.to_owned())]);
+    println!("{:.0} calls/s", remote_round(&node, 100, 256, calls).await);
+    Ok(())
 }
 
 async fn serve_node(path: &str) -> AnyResult<()> {
@@ -239,7 +254,7 @@ fn report(what: &str, mut floor: Vec<f64>, mut ours: Vec<f64>) {
     );
 }
 
-fn measure(rounds: usize) -> AnyResult<()> {
+fn measure(rounds: usize, only_in_flight: Option<usize>) -> AnyResult<()> {
     let dir = tempfile::tempdir()?;
     let (echo_path, node_path) = (dir.path().join("echo"), dir.path().join("node"));
     let _echo = start("serve-echo", &echo_path)?;
@@ -263,6 +278,9 @@ fn measure(rounds: usize) -> AnyResult<()> {
             (16 * 1024, 64, 20_000),
             (16 * 1024, 256, 20_000),
         ] {
+            if only_in_flight.is_some_and(|only| only != in_flight) {
+                continue;
+            }
             let (mut floor, mut ours) = (Vec::new(), Vec::new());
             for _ in 0..=rounds {
                 floor.push(echo_round(&echo_path, payload, in_flight, calls).await?);

@@ -77,12 +77,17 @@ pub fn encode_message(value: &impl Serialize, out: &mut BytesMut) -> Result<(), 
 /// # Errors
 /// When the bytes have another shape, claim more than they hold, or go on after the value.
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (value, used) = match bytes.len() {
-        0..=TIER_1 => decode_limited::<T, { 16 * TIER_1 }>(bytes),
-        ..=TIER_2 => decode_limited::<T, { 16 * TIER_2 }>(bytes),
-        ..=TIER_3 => decode_limited::<T, { 16 * TIER_3 }>(bytes),
-        ..=TIER_4 => decode_limited::<T, { 16 * TIER_4 }>(bytes),
-        _ => decode_limited::<T, LAST_TIER_LIMIT>(bytes),
+    let length = bytes.len();
+    let (value, used) = if length <= TIER_1 {
+        decode_limited::<T, { 16 * TIER_1 }>(bytes)
+    } else if length <= TIER_2 {
+        decode_limited::<T, { 16 * TIER_2 }>(bytes)
+    } else if length <= TIER_3 {
+        decode_limited::<T, { 16 * TIER_3 }>(bytes)
+    } else if length <= TIER_4 {
+        decode_limited::<T, { 16 * TIER_4 }>(bytes)
+    } else {
+        decode_limited::<T, LAST_TIER_LIMIT>(bytes)
     }?;
     check_used(bytes, used)?;
     Ok(value)

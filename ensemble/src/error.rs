@@ -50,8 +50,8 @@ pub enum NotSent {
     /// The two sides did not authenticate each other, or the peer turned the connection down.
     #[error("the connection was turned down: {0}")]
     Rejected(RefuseReason),
-    /// The peer did not prove that it knows the cookie.
-    #[error("the peer did not prove that it knows the cookie")]
+    /// One side did not prove to the other that it has the cookie, or runs as another user.
+    #[error("this node and the peer do not have the same cookie, or run as different users")]
     NotAuthenticated,
     /// The queue to the peer is at its limit.
     #[error("the queue to the server is full")]

@@ -102,6 +102,7 @@ pub(crate) async fn accept(
             return Err(rejection.error.into());
         }
     };
+    *claimed = Some(challenged.claimed_peer().server.clone());
     write_message(stream, &challenge).await?;
     let response = read_message(stream).await?;
     match challenged.response(&response) {

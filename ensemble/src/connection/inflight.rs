@@ -55,8 +55,13 @@ struct Ready {
 
 impl Ready {
     fn push(&self, key: usize) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
-        self.writer.notify_one();
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.push(key);
+        let is_first = keys.len() == 1;
+        drop(keys);
+        if is_first {
+            self.writer.notify_one();
+        }
     }
 }
 
@@ -81,6 +86,8 @@ pub(crate) struct InFlight {
     entries: Slab<Entry>,
     wakers: Vec<Waker>,
     ready: Arc<Ready>,
+    /// New entries, to be polled for the first time.
+    fresh: Vec<usize>,
     spare: Vec<usize>,
     limit: usize,
     earliest: Option<Instant>,
@@ -93,6 +100,7 @@ impl InFlight {
             entries: Slab::new(),
             wakers: Vec::new(),
             ready: Arc::new(Ready { keys: Mutex::default(), writer }),
+            fresh: Vec::new(),
             spare: Vec::new(),
             limit: limit as usize,
             earliest: None,
@@ -120,7 +128,10 @@ impl InFlight {
             self.wakers.push(Waker::from(Arc::new(slot)));
         }
         // Polled by the writer, which runs after the actor when both are on one thread: then one poll is enough.
-        self.ready.push(key);
+        self.fresh.push(key);
+        if self.fresh.len() == 1 {
+            self.ready.writer.notify_one();
+        }
         let is_earliest = deadline.is_some_and(|it| self.earliest.is_none_or(|earliest| it < earliest));
         if is_earliest {
             self.earliest = deadline;
@@ -128,39 +139,40 @@ impl InFlight {
         Ok(is_earliest)
     }
 
-    /// Polls what may be ready, and hands over what has ended with the bytes of its result; stops when `finished`
-    /// says that it has had enough.
+    /// Polls what may be ready, and hands over what has ended; the bytes of its result are at the end of `payloads`,
+    /// from the place that is handed over too. Stops when `finished` says that it has had enough.
     pub(crate) fn drain(
         &mut self,
-        payload: &mut BytesMut,
-        mut finished: impl FnMut(Finished, &mut BytesMut) -> bool,
+        payloads: &mut BytesMut,
+        mut finished: impl FnMut(Finished, &mut BytesMut, usize) -> bool,
     ) {
         let mut keys = std::mem::take(&mut self.spare);
         std::mem::swap(&mut *self.ready.keys.lock().unwrap_or_else(PoisonError::into_inner), &mut keys);
+        keys.append(&mut self.fresh);
         let mut left = keys.drain(..);
         for key in left.by_ref() {
             let Some(entry) = self.entries.get_mut(key) else { continue };
+            let start = payloads.len();
             let status = match &mut entry.what {
                 Dispatched::Settled(status) => *status,
                 Dispatched::Pending(reply) => {
                     let mut cx = Context::from_waker(&self.wakers[key]);
-                    match reply.as_mut().poll_reply(&mut cx, payload) {
+                    match reply.as_mut().poll_reply(&mut cx, payloads) {
                         Poll::Ready(status) => status,
                         Poll::Pending => continue,
                     }
                 }
             };
-            let entry = self.entries.remove(key);
-            let Entry { origin, budgeted_bytes, .. } = entry;
-            if !finished(Finished { origin, status, budgeted_bytes }, payload) {
+            let Entry { origin, budgeted_bytes, .. } = self.entries.remove(key);
+            if !finished(Finished { origin, status, budgeted_bytes }, payloads, start) {
                 break;
             }
         }
-        let unpolled: Vec<usize> = left.collect();
-        self.spare = keys;
-        for key in unpolled {
-            self.ready.push(key);
+        self.fresh.extend(left);
+        if !self.fresh.is_empty() {
+            self.ready.writer.notify_one();
         }
+        self.spare = keys;
     }
 
     /// Gives up a call that its caller has cancelled. An actor that has not begun it will not.

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Instant,
@@ -25,6 +25,7 @@ use crate::{
     error::NotSent,
     handshake::{PeerIdentity, Session},
     id::{ActorName, ServerId},
+    message::Caller,
     transport::Stream,
     wire::{
         assembly::Assembly,
@@ -58,6 +59,7 @@ pub(crate) struct Link {
     pub(super) deadlines: Notify,
     /// There may be room in the queue.
     room: Notify,
+    room_waiters: AtomicUsize,
     pub(super) is_closed: AtomicBool,
     pub(super) closed: Notify,
     /// The writer has bytes in hand.
@@ -93,6 +95,7 @@ impl Link {
             writer,
             deadlines: Notify::new(),
             room: Notify::new(),
+            room_waiters: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             is_writing: AtomicBool::new(false),
@@ -115,14 +118,15 @@ impl Link {
         stream: Stream,
         dispatch: Arc<dyn Dispatch>,
     ) {
-        let limits = session.peer.limits.clone();
+        let limits = session.peer.limits;
         let peer = session.peer.clone();
         if self.peer.set((session.peer, address)).is_err() {
             return;
         }
         lock(&self.outbox).open(limits, now());
         let Stream { reader, writer, .. } = stream;
-        tokio::task::spawn_local(pump::read(Arc::clone(self), peer, reader, dispatch));
+        let caller = Caller { server: peer.server, incarnation: peer.incarnation };
+        tokio::task::spawn_local(pump::read(Arc::clone(self), caller, reader, dispatch));
         // Its polls of replies must not be cut short in the middle of a batch.
         tokio::task::spawn_local(tokio::task::unconstrained(pump::write(Arc::clone(self), writer)));
         self.writer.notify_one();
@@ -170,10 +174,25 @@ impl Link {
         self.idle.notify_waiters();
     }
 
+    /// Wakes the writer, if there is news for it.
+    pub(super) fn tell_writer(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let is_news = outbox.announce_output();
+        drop(outbox);
+        if is_news {
+            self.writer.notify_one();
+        }
+    }
+
     /// Sends a call; the number is for [`poll_call`](Self::poll_call) and [`abandon`](Self::abandon).
-    pub(crate) fn call(&self, message: Outgoing<'_>, deadline: Instant) -> Result<usize, NotSent> {
-        let (key, is_earliest) = lock(&self.outbox).call(message, now(), deadline)?;
-        self.writer.notify_one();
+    pub(crate) fn call(
+        &self,
+        message: Outgoing<'_>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<usize, NotSent> {
+        let mut outbox = lock(&self.outbox);
+        let (key, is_earliest) = outbox.call(message, now, deadline)?;
+        self.tell_writer(outbox);
         if is_earliest {
             self.deadlines.notify_one();
         }
@@ -189,10 +208,18 @@ impl Link {
         payload: &mut BytesMut,
         deadline: Instant,
     ) -> Result<usize, NotSent> {
+        struct Waiter<'a>(&'a AtomicUsize);
+        impl Drop for Waiter<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.room_waiters.fetch_add(1, Ordering::AcqRel);
+        let _waiter = Waiter(&self.room_waiters);
         loop {
             let room = self.room.notified();
             let outgoing = Outgoing { actor, message, trace: None, lane, payload: &mut *payload };
-            match self.call(outgoing, deadline) {
+            match self.call(outgoing, now(), deadline) {
                 Err(NotSent::QueueFull) => {}
                 other => {
                     // Whoever is next in line may find room too.
@@ -209,8 +236,9 @@ impl Link {
 
     /// Sends a message that gets no reply.
     pub(crate) fn post(&self, message: Outgoing<'_>) -> Result<(), NotSent> {
-        lock(&self.outbox).post(message, now())?;
-        self.writer.notify_one();
+        let mut outbox = lock(&self.outbox);
+        outbox.post(message, now())?;
+        self.tell_writer(outbox);
         Ok(())
     }
 
@@ -221,13 +249,16 @@ impl Link {
 
     /// The caller no longer waits.
     pub(crate) fn abandon(&self, key: usize) {
-        lock(&self.outbox).abandon(key);
-        self.writer.notify_one();
+        let mut outbox = lock(&self.outbox);
+        outbox.abandon(key);
+        self.tell_writer(outbox);
     }
 
     /// Something has gone out of the queue.
     pub(super) fn made_room(&self) {
-        self.room.notify_one();
+        if self.room_waiters.load(Ordering::Acquire) > 0 {
+            self.room.notify_one();
+        }
     }
 
     /// Waits until the connection has ended.

@@ -15,14 +15,14 @@ use bytes::Bytes;
 use std::pin::Pin;
 
 use crate::{
-    handshake::PeerIdentity,
+    message::Caller,
     wire::{frame::Route, status::Status},
 };
 
 /// Where a connection hands over what its peer sends.
 pub(crate) trait Dispatch: Send + Sync {
     /// Begins to deal with one message. Must not block.
-    fn dispatch(&self, peer: &PeerIdentity, route: &Route<'_>, payload: Bytes) -> Dispatched;
+    fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched;
 
     /// The connection to `peer` has ended.
     fn closed(&self, link: &Link);

@@ -2,6 +2,7 @@
 //! because one task that did both would stand still for ever when both sockets' buffers are full.
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     error::NotSent,
-    handshake::PeerIdentity,
+    message::Caller,
     transport::{BoxReader, BoxWriter},
     wire::{
         frame::{self, Control, Frame, FrameError, Head},
@@ -32,6 +33,10 @@ const READ_BYTES: usize = CHUNK_BYTES;
 
 /// Replies are left where they are while this much waits to be written.
 const MAX_UNWRITTEN_BYTES: usize = 1 << 20;
+
+/// Frames after which the reader lets others run. Actors then work on the first while the rest is still to be read, and
+/// their answers are under way while the peer would otherwise wait.
+const FRAMES_PER_TURN: usize = 64;
 
 /// Batches after which the writer lets others run, since nothing else makes it.
 const BATCHES_PER_TURN: u32 = 64;
@@ -61,21 +66,16 @@ impl Drop for CloseAtEnd {
 }
 
 /// Reads until the connection ends.
-pub(super) async fn read(
-    link: Arc<Link>,
-    peer: PeerIdentity,
-    mut reader: BoxReader,
-    dispatch: Arc<dyn Dispatch>,
-) {
+pub(super) async fn read(link: Arc<Link>, peer: Caller, mut reader: BoxReader, dispatch: Arc<dyn Dispatch>) {
     let end = CloseAtEnd(Arc::clone(&link), Arc::clone(&dispatch));
     match read_frames(&link, &peer, &mut reader, &*dispatch).await {
-        Ok(()) => tracing::debug!(peer = %peer.server, "the connection has ended"),
-        Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server, %cause, "the connection broke"),
+        Ok(()) => tracing::debug!(peer = %peer.server(), "the connection has ended"),
+        Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server(), %cause, "the connection broke"),
         Err(ReadEnd::Frame(cause)) => {
-            tracing::warn!(peer = %peer.server, %cause, "closed the connection: the peer broke the protocol");
+            tracing::warn!(peer = %peer.server(), %cause, "closed the connection: the peer broke the protocol");
         }
         Err(ReadEnd::Violation(cause)) => {
-            tracing::warn!(peer = %peer.server, %cause, "closed the connection: the peer broke the protocol");
+            tracing::warn!(peer = %peer.server(), %cause, "closed the connection: the peer broke the protocol");
         }
     }
     drop(end);
@@ -83,7 +83,7 @@ pub(super) async fn read(
 
 async fn read_frames(
     link: &Link,
-    peer: &PeerIdentity,
+    peer: &Caller,
     reader: &mut BoxReader,
     dispatch: &dyn Dispatch,
 ) -> Result<(), ReadEnd> {
@@ -103,8 +103,16 @@ async fn read_frames(
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();
-        while let Some(bytes) = frame::split(&mut buffer)? {
-            receive(link, peer, &bytes, now, dispatch)?;
+        let whole = frame::whole_frames(&buffer)?;
+        let block = buffer.split_to(whole).freeze();
+        let (mut at, mut frames) = (0, 0);
+        while let Some(range) = frame::first(&block, at)? {
+            at = range.end;
+            receive(link, peer, &block, range, now, dispatch)?;
+            frames += 1;
+            if frames % FRAMES_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
     Ok(())
@@ -112,14 +120,17 @@ async fn read_frames(
 
 fn receive(
     link: &Link,
-    peer: &PeerIdentity,
-    bytes: &Bytes,
+    peer: &Caller,
+    block: &Bytes,
+    range: Range<usize>,
     now: Instant,
     dispatch: &dyn Dispatch,
 ) -> Result<(), ReadEnd> {
+    let bytes = &block[range.clone()];
     match frame::read(bytes)? {
         Frame::Message { head, payload_at } => {
-            message(link, peer, head, bytes.slice(payload_at..), 0, now, dispatch)?;
+            let payload = block.slice(range.start + payload_at..range.end);
+            message(link, peer, head, payload, 0, now, dispatch)?;
         }
         Frame::Open { stream, total, head } => {
             if lock(&link.assembly).announced(stream, total, &head)? {
@@ -138,18 +149,21 @@ fn receive(
             grant(link, &granted);
         }
         Frame::Grant { stream } => {
-            lock(&link.outbox).granted(stream);
-            link.writer.notify_one();
+            let mut outbox = lock(&link.outbox);
+            outbox.granted(stream);
+            link.tell_writer(outbox);
         }
         Frame::Cancel { call } => lock(&link.in_flight).cancel(call),
         Frame::Credit { posts } => {
-            lock(&link.outbox).credited(posts, now)?;
+            let mut outbox = lock(&link.outbox);
+            outbox.credited(posts, now)?;
+            link.tell_writer(outbox);
             link.made_room();
-            link.writer.notify_one();
         }
         Frame::Ping { token } => {
-            lock(&link.outbox).answer_ping(token);
-            link.writer.notify_one();
+            let mut outbox = lock(&link.outbox);
+            outbox.answer_ping(token);
+            link.tell_writer(outbox);
         }
         Frame::Pong { .. } => {}
     }
@@ -158,7 +172,7 @@ fn receive(
 
 fn message(
     link: &Link,
-    peer: &PeerIdentity,
+    peer: &Caller,
     head: Head<'_>,
     payload: Bytes,
     budgeted_bytes: u64,
@@ -175,9 +189,7 @@ fn message(
             let waker = {
                 let mut outbox = lock(&link.outbox);
                 let waker = outbox.replied(call, Status::from_code(status), payload, now)?;
-                if outbox.has_output() {
-                    link.writer.notify_one();
-                }
+                link.tell_writer(outbox);
                 waker
             };
             link.made_room();
@@ -201,17 +213,17 @@ fn grant(link: &Link, streams: &[u32]) {
     for &stream in streams {
         outbox.control(Control::Grant { stream });
     }
-    link.writer.notify_one();
+    link.tell_writer(outbox);
 }
 
 /// Writes until the connection ends.
 pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
     let mut batch = BytesMut::new();
-    let mut payload = BytesMut::new();
+    let (mut payloads, mut collected) = (BytesMut::new(), Vec::new());
     let mut batches = 0;
     while !link.is_closed() {
         let something = link.writer.notified();
-        collect_replies(&link, &mut payload);
+        collect_replies(&link, &mut payloads, &mut collected);
         link.is_writing.store(true, Ordering::Release);
         lock(&link.outbox).take_output(&mut batch, now());
         if batch.is_empty() {
@@ -246,38 +258,52 @@ async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()
     writer.flush().await
 }
 
+/// A reply on its way from an actor to the outbox.
+struct Collected {
+    call: u32,
+    status: Status,
+    /// Where its result is in the payloads of the batch; a large one has a buffer of its own.
+    payload: Result<Range<usize>, BytesMut>,
+}
+
 /// Moves the replies that are ready into the outbox, as long as it does not hold too much.
-fn collect_replies(link: &Link, payload: &mut BytesMut) {
+fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Collected>) {
     let mut in_flight = lock(&link.in_flight);
-    if in_flight.len() == 0 {
+    if in_flight.len() == 0 || lock(&link.outbox).pending_bytes() >= MAX_UNWRITTEN_BYTES {
         return;
     }
     let mut credit = 0;
     let mut released = Vec::new();
-    if lock(&link.outbox).pending_bytes() >= MAX_UNWRITTEN_BYTES {
-        return;
-    }
-    in_flight.drain(payload, |finished, payload| {
+    let mut collected_bytes = 0;
+    in_flight.drain(payloads, |finished, payloads, start| {
         if finished.budgeted_bytes > 0 {
             released.push(finished.budgeted_bytes);
         }
-        match finished.origin {
-            Origin::Post => {
-                payload.clear();
-                credit += 1;
-                true
-            }
-            Origin::Call(call) => {
-                let mut outbox = lock(&link.outbox);
-                outbox.reply(call, finished.status, payload);
-                outbox.pending_bytes() < MAX_UNWRITTEN_BYTES
-            }
-        }
+        let Origin::Call(call) = finished.origin else {
+            payloads.truncate(start);
+            credit += 1;
+            return true;
+        };
+        let bytes = payloads.len() - start;
+        collected_bytes += bytes;
+        let payload =
+            if bytes <= CHUNK_BYTES { Ok(start..start + bytes) } else { Err(payloads.split_off(start)) };
+        collected.push(Collected { call, status: finished.status, payload });
+        collected_bytes < MAX_UNWRITTEN_BYTES
     });
     drop(in_flight);
-    if credit > 0 {
-        lock(&link.outbox).control(Control::Credit { posts: credit });
+    let mut outbox = lock(&link.outbox);
+    for Collected { call, status, payload } in collected.drain(..) {
+        match payload {
+            Ok(range) => outbox.reply(call, status, &payloads[range]),
+            Err(large) => outbox.reply_large(call, status, large.freeze()),
+        }
     }
+    if credit > 0 {
+        outbox.control(Control::Credit { posts: credit });
+    }
+    drop(outbox);
+    payloads.clear();
     for bytes in released {
         let granted = lock(&link.assembly).release(bytes);
         grant(link, &granted);

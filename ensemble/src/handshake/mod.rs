@@ -21,6 +21,9 @@
 //! not who speaks with whom. The direction makes a code worthless when it is sent back to its maker, and both
 //! nonces make it worthless in another handshake.
 //!
+//! It authenticates the start of a connection, not the bytes that follow: who can change what passes on a network can
+//! let two nodes finish, and then speak for them. Within one machine nobody can; across machines that takes TLS.
+//!
 //! With TLS, the peer's certificate names its id before the first message. Then `Initiator::start` and
 //! `Acceptor::new` take that id where they take the cookie now, Hello and Challenge are checked against it, the
 //! codes of Response and Accepted are empty, and `transcript` is where the two kinds of proof part.

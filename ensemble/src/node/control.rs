@@ -125,7 +125,8 @@ impl Handler<ListActors> for NodeActor {
 
     fn handle(&mut self, _: ListActors, _: &mut Context<Self>) -> Self::Result {
         let describe = |exported: &Arc<super::exports::Exported>| {
-            let mut messages: Vec<String> = exported.messages.keys().map(|name| (*name).to_owned()).collect();
+            let mut messages: Vec<String> =
+                exported.messages.values().map(|(name, _)| (*name).to_owned()).collect();
             messages.sort();
             ActorInfo {
                 name: exported.name.clone(),

@@ -24,10 +24,10 @@ use crate::{
     connection::{Dispatch, Dispatched, Link},
     cookie::Cookie,
     error::Refusal,
-    handshake::{Agent, Local, PeerIdentity, PeerLimits},
+    handshake::{Agent, Local, PeerLimits},
     home::Home,
     id::{Incarnation, RoleName, ServerId},
-    message::{Caller, RESERVED_PREFIX, RemoteMessage},
+    message::{Caller, RemoteMessage},
     resolve::Resolve,
     transport::Transports,
     wire::{
@@ -163,32 +163,39 @@ impl Core {
     }
 
     /// Hands a message over to the actor it is for.
-    pub(super) fn deliver(&self, caller: &Caller, actor: &str, message: &str, payload: &Bytes) -> Dispatched {
+    pub(super) fn deliver(
+        &self,
+        caller: &Caller,
+        actor: &[u8],
+        message: &[u8],
+        payload: &Bytes,
+    ) -> Dispatched {
         let refused = |why| Dispatched::Settled(Status::Refused(why));
-        if !self.is_running() && actor != NODE_ACTOR {
+        if !self.is_running() && actor != NODE_ACTOR.as_bytes() {
             return refused(Refusal::ShuttingDown);
         }
         let Some(exported) = self.exports.get(actor) else {
             let is_over = !self.is_running();
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
-        if let Some(invoke) = exported.messages.get(message) {
+        if let Some(invoke) = exported.invoke(message) {
             return invoke.invoke(payload, caller, &exported.load);
         }
-        match message {
+        let message = String::from_utf8_lossy(message);
+        match &*message {
             Ping::NAME => exported.manager.ping(),
-            Shutdown::NAME if actor == NODE_ACTOR => {
+            Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
                 self.shutdown_requested.notify_one();
                 Dispatched::Settled(Status::Done)
             }
             Shutdown::NAME => {
-                tracing::info!(by = %caller.server(), actor, "asked to shut down an actor");
+                tracing::info!(by = %caller.server(), actor = %exported.name, "asked to shut down an actor");
                 self.shut_down_actor(exported)
             }
             _ => {
-                let reserved = message.starts_with(RESERVED_PREFIX);
-                tracing::warn!(by = %caller.server(), actor, message, reserved, "refused an unexpected message");
+                let actor = &exported.name;
+                tracing::warn!(by = %caller.server(), %actor, %message, "refused an unexpected message");
                 refused(Refusal::UnknownMessage)
             }
         }
@@ -220,9 +227,8 @@ pub(super) async fn stop_actor(exported: &Exported, drain: std::time::Duration) 
 }
 
 impl Dispatch for Core {
-    fn dispatch(&self, peer: &PeerIdentity, route: &Route<'_>, payload: Bytes) -> Dispatched {
-        let caller = Caller { server: peer.server.clone(), incarnation: peer.incarnation };
-        self.deliver(&caller, route.actor, route.message, &payload)
+    fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
+        self.deliver(peer, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {

@@ -1,11 +1,9 @@
 //! What makes an actor reachable: the messages it takes from other nodes, and the table of all that are exported.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, dev::ToEnvelope};
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::{
@@ -16,6 +14,9 @@ use crate::{
     id::{ActorName, MAX_NAME_BYTES, NameError},
     message::{RESERVED_PREFIX, RemoteMessage},
 };
+
+/// Capacity of the mailbox of an actor that its export starts: the windows of sixteen busy connections.
+const MAILBOX_CAPACITY: usize = 16 * 1024;
 
 /// Why an actor cannot be exported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -69,7 +70,7 @@ pub enum ExportError {
 /// ```
 pub struct Exports<A: Actor> {
     addr: Addr<A>,
-    messages: HashMap<&'static str, Box<dyn Invoke>>,
+    messages: Messages,
     manager: Manager,
     error: Option<ExportError>,
 }
@@ -82,7 +83,7 @@ impl<A: Actor> Exports<A> {
     pub fn of(addr: Addr<A>) -> Self {
         let mailbox = addr.clone();
         let manager = Manager::Unmanaged { is_connected: Box::new(move || mailbox.connected()) };
-        Self { addr, messages: HashMap::new(), manager, error: None }
+        Self { addr, messages: Messages::default(), manager, error: None }
     }
 
     /// Starts an actor on this thread and exports it. It lives until it is shut down, also when nobody has its address.
@@ -100,10 +101,13 @@ impl<A: Actor> Exports<A> {
     {
         let (manager, managing) = manage();
         let addr = A::create(|ctx| {
+            // The connections' windows bound what other nodes send. Beyond its capacity a mailbox keeps a list of who
+            // waits for room, which costs each message more than the actor's own work often does.
+            ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
             ctx.spawn(managing);
             make(ctx)
         });
-        Self { addr, messages: HashMap::new(), manager, error: None }
+        Self { addr, messages: Messages::default(), manager, error: None }
     }
 
     /// Lets other nodes send messages of type `M`.
@@ -118,7 +122,7 @@ impl<A: Actor> Exports<A> {
             self.error = Some(ExportError::MessageName { name: M::NAME });
         }
         let invoke = Box::new(Typed::<A, M>::new(self.addr.clone()));
-        if self.messages.insert(M::NAME, invoke).is_some() {
+        if self.messages.insert(M::NAME.as_bytes(), (M::NAME, invoke)).is_some() {
             self.error = Some(ExportError::MessageNameInUse { name: M::NAME });
         }
         self
@@ -142,15 +146,25 @@ impl<A: Actor> Exports<A> {
     }
 }
 
+// Only our own names are ever inserted, so the quickest hash does.
+type Messages = FxHashMap<&'static [u8], (&'static str, Box<dyn Invoke>)>;
+
 /// An exported actor, its type erased.
 pub(super) struct Exported {
     pub(super) name: ActorName,
-    pub(super) messages: HashMap<&'static str, Box<dyn Invoke>>,
+    pub(super) messages: Messages,
     pub(super) manager: Manager,
     pub(super) load: Arc<Load>,
 }
 
-type Map = HashMap<ActorName, Arc<Exported>>;
+impl Exported {
+    pub(super) fn invoke(&self, message: &[u8]) -> Option<&dyn Invoke> {
+        self.messages.get(message).map(|(_, invoke)| &**invoke)
+    }
+}
+
+/// By the bytes of the name.
+type Map = FxHashMap<Box<[u8]>, Arc<Exported>>;
 
 #[derive(Default)]
 struct Table {
@@ -164,7 +178,7 @@ struct Table {
 pub(super) struct ExportTable(RwLock<Table>);
 
 impl ExportTable {
-    pub(super) fn get(&self, name: &str) -> Option<Arc<Exported>> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<Arc<Exported>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
     }
 
@@ -175,25 +189,29 @@ impl ExportTable {
         }
         let name = exported.name.clone();
         // A dead actor's name is free.
-        if table.by_name.get(&name).is_some_and(|other| other.manager.is_alive()) {
+        if table.by_name.get(name.as_str().as_bytes()).is_some_and(|other| other.manager.is_alive()) {
             return Err(ExportError::InUse { name });
         }
         table.in_order.retain(|other| *other != name);
         table.in_order.push(name.clone());
-        table.by_name.insert(name, Arc::new(exported));
+        table.by_name.insert(name.as_str().as_bytes().into(), Arc::new(exported));
         Ok(())
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Exported>> {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         table.in_order.retain(|other| other.as_str() != name);
-        table.by_name.remove(name)
+        table.by_name.remove(name.as_bytes())
     }
 
     /// All, in the order in which they were exported.
     pub(super) fn all(&self) -> Vec<Arc<Exported>> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.in_order.iter().filter_map(|name| table.by_name.get(name).cloned()).collect()
+        table
+            .in_order
+            .iter()
+            .filter_map(|name| table.by_name.get(name.as_str().as_bytes()).cloned())
+            .collect()
     }
 
     /// Takes all, the last exported first, and no more.
@@ -202,6 +220,6 @@ impl ExportTable {
         table.is_closed = true;
         let order = std::mem::take(&mut table.in_order);
         let mut map = std::mem::take(&mut table.by_name);
-        order.iter().rev().filter_map(|name| map.remove(name)).collect()
+        order.iter().rev().filter_map(|name| map.remove(name.as_str().as_bytes())).collect()
     }
 }

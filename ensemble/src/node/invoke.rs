@@ -8,11 +8,9 @@ use std::{
     any::Any,
     marker::PhantomData,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix::{
@@ -30,25 +28,23 @@ use crate::{
     wire::status::Status,
 };
 
-/// How many messages an exported actor has not answered.
+/// How many messages an exported actor has not answered: the references to this, but for the export's own.
 #[derive(Default)]
 pub(super) struct Load {
-    count: AtomicUsize,
     idle: Notify,
 }
 
 impl Load {
     pub(super) fn enter(self: &Arc<Self>) -> Entered {
-        self.count.fetch_add(1, Ordering::AcqRel);
         Entered(Arc::clone(self))
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+    pub(super) fn count(self: &Arc<Self>) -> usize {
+        Arc::strong_count(self) - 1
     }
 
     /// Waits until there is none.
-    pub(super) async fn idle(&self) {
+    pub(super) async fn idle(self: &Arc<Self>) {
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
@@ -56,17 +52,23 @@ impl Load {
             if self.count() == 0 {
                 return;
             }
-            idle.await;
+            // Two that end at the same time on two threads may each take the other for the last.
+            if tokio::time::timeout(IDLE_CHECK, idle).await.is_err() {
+                continue;
+            }
         }
     }
 }
+
+/// How often it is checked whether an actor has answered everything, besides when it seems so.
+const IDLE_CHECK: Duration = Duration::from_millis(20);
 
 /// Counts as one message until it is dropped.
 pub(super) struct Entered(Arc<Load>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if Arc::strong_count(&self.0) <= 2 {
             self.0.idle.notify_waiters();
         }
     }
@@ -132,8 +134,9 @@ where
 
 pin_project! {
     /// A message in an actor's mailbox. Dropping it keeps an actor that has not begun it from beginning it.
-    struct Asked<A: Actor, M>
+    struct Asked<A, M>
     where
+        A: Actor,
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
         M: Message,
@@ -158,10 +161,11 @@ where
         let Ok(result) = ready!(self.project().request.poll(cx)) else {
             return Poll::Ready(Status::Failed(Failure::Died));
         };
+        let start = payload.len();
         Poll::Ready(match M::encode_result(&result, payload) {
             Ok(()) => Status::Done,
             Err(cause) => {
-                payload.clear();
+                payload.truncate(start);
                 tracing::error!(message = M::NAME, %cause, "a result cannot be serialised");
                 Status::Failed(Failure::ReplyNotEncodable)
             }

@@ -212,6 +212,7 @@ fn handshake_failure(cause: Failed) -> NotSent {
         Failed::Handshake(HandshakeError::Authentication) | Failed::PeerUser(_) => NotSent::NotAuthenticated,
         Failed::Handshake(HandshakeError::Refused(reason)) => match reason {
             RefuseReason::WrongServer { .. } => NotSent::Unreachable(ConnectFailure::WrongServer),
+            RefuseReason::Authentication | RefuseReason::PeerUser { .. } => NotSent::NotAuthenticated,
             reason => NotSent::Rejected(reason),
         },
         Failed::Handshake(HandshakeError::WrongServer { .. }) => {

@@ -104,7 +104,8 @@ impl RemoteAddr {
     }
 
     fn send_there<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
-        let deadline = now() + self.timeout;
+        let now = now();
+        let deadline = now + self.timeout;
         let link = link_to(&self.core, &target.peer);
         let sent = with_payload(message, |payload| {
             let outgoing = Outgoing {
@@ -114,7 +115,7 @@ impl RemoteAddr {
                 lane: self.lane,
                 payload: &mut *payload,
             };
-            match link.call(outgoing, deadline) {
+            match link.call(outgoing, now, deadline) {
                 // Kept for later: the outbox has left it where it is.
                 Err(NotSent::QueueFull) => Err((NotSent::QueueFull, payload.split().freeze())),
                 other => other.map_err(|why| (why, Bytes::new())),
@@ -131,12 +132,12 @@ impl RemoteAddr {
     }
 
     fn send_here<M: RemoteMessage>(&self, target: &Target, mut message: M) -> State<M> {
-        let exported = match self.core.exports.get(target.actor.as_str()) {
+        let exported = match self.core.exports.get(target.actor.as_str().as_bytes()) {
             Some(_) if !self.core.is_running() => return State::refused(Refusal::ShuttingDown),
             Some(exported) => exported,
             None => return State::refused(Refusal::NoSuchActor),
         };
-        let typed = exported.messages.get(M::NAME).and_then(|invoke| recipient_of::<M>(&**invoke));
+        let typed = exported.invoke(M::NAME.as_bytes()).and_then(recipient_of::<M>);
         let timeout = self.timeout;
         let Some(recipient) = typed else {
             return self.deliver_here(target, &message);
@@ -164,7 +165,8 @@ impl RemoteAddr {
             Err(why) => return State::Failed(Some(why.into())),
         };
         let caller = self.core.caller();
-        let dispatched = self.core.deliver(&caller, target.actor.as_str(), M::NAME, &payload);
+        let dispatched =
+            self.core.deliver(&caller, target.actor.as_str().as_bytes(), M::NAME.as_bytes(), &payload);
         let timeout = self.timeout;
         State::Here(Box::pin(async move {
             let reply = async move {

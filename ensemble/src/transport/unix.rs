@@ -98,10 +98,11 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for Listener {
     fn drop(&mut self) {
         // The lock file stays: removing it would let two processes lock two files of the same name.
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            if let Err(cause) = fs::remove_file(&self.path) {
-                tracing::debug!(path = %self.path.display(), %cause, "the socket could not be removed");
-            }
+        if self.identity.is_some()
+            && identity(&self.path) == self.identity
+            && let Err(cause) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(path = %self.path.display(), %cause, "the socket could not be removed");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! One frame: `length: u32 big-endian`, `kind: u8`, a header that depends on the kind, and for some kinds a payload
 //! that is the rest. Reading borrows from the bytes; nothing is allocated for what a length field claims.
 
+use std::ops::Range;
+
 use bincode::{BorrowDecode, Encode};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::limits::MAX_FRAME_BYTES;
@@ -22,13 +24,14 @@ const CREDIT: u8 = 9;
 const PING: u8 = 10;
 const PONG: u8 = 11;
 
-/// Where a message goes, and what it is.
+/// Where a message goes, and what it is. Names are bytes: only one that is exported means anything, and that is found
+/// by comparing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
 pub(crate) struct Route<'a> {
     /// The exported actor.
-    pub actor: &'a str,
+    pub actor: &'a [u8],
     /// The message's wire name.
-    pub message: &'a str,
+    pub message: &'a [u8],
     /// The trace that the call belongs to.
     pub trace: Option<Trace>,
 }
@@ -88,21 +91,32 @@ pub(crate) enum FrameError {
     Header(#[from] codec::DecodeError),
 }
 
-/// Takes the next frame off the front of `buffer`, without its length. `None`: it is not all there yet.
-pub(crate) fn split(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-    let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-    let bytes = u32::from_be_bytes(*prefix) as usize;
-    if bytes > MAX_FRAME_BYTES {
-        return Err(FrameError::TooLong { bytes });
+/// How many bytes at the front of `buffer` are whole frames.
+pub(crate) fn whole_frames(buffer: &[u8]) -> Result<usize, FrameError> {
+    let mut at = 0;
+    while let Some(length) = frame_length(&buffer[at..])? {
+        if buffer.len() - at < LENGTH_BYTES + length {
+            break;
+        }
+        at += LENGTH_BYTES + length;
     }
-    if bytes == 0 {
-        return Err(FrameError::Empty);
+    Ok(at)
+}
+
+/// The length that the frame at the front of `bytes` claims, if it is there already.
+fn frame_length(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+    let Some(prefix) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    match u32::from_be_bytes(*prefix) as usize {
+        0 => Err(FrameError::Empty),
+        bytes if bytes > MAX_FRAME_BYTES => Err(FrameError::TooLong { bytes }),
+        bytes => Ok(Some(bytes)),
     }
-    if buffer.len() < LENGTH_BYTES + bytes {
-        return Ok(None);
-    }
-    buffer.advance(LENGTH_BYTES);
-    Ok(Some(buffer.split_to(bytes).freeze()))
+}
+
+/// Where the first frame of `block`, which holds whole frames, is without its length; `None` at the end.
+pub(crate) fn first(block: &[u8], from: usize) -> Result<Option<Range<usize>>, FrameError> {
+    let start = from + LENGTH_BYTES;
+    Ok(frame_length(&block[from..])?.map(|length| start..start + length))
 }
 
 type Decoded<T> = Result<T, codec::DecodeError>;
@@ -130,7 +144,7 @@ fn reply(body: &[u8]) -> Decoded<(Head<'_>, usize)> {
     Ok((Head::Reply { call, status }, used))
 }
 
-/// Reads a frame as [`split`] gives it.
+/// Reads a frame without its length.
 pub(crate) fn read(frame: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (&kind, body) = frame.split_first().ok_or(FrameError::Empty)?;
     Ok(match kind {

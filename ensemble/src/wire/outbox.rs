@@ -140,6 +140,8 @@ pub(crate) struct Outbox {
     next_stream: u32,
     /// Lanes with a large message under way, and what waits behind it.
     lanes: HashMap<u64, VecDeque<Item>>,
+    /// The writer has been told that there is something, and has not come yet.
+    is_announced: bool,
     /// The token of the peer's last ping, to be answered.
     pong: Option<u64>,
     /// No call's deadline is earlier.
@@ -162,6 +164,7 @@ impl Outbox {
             bulk_bytes: 0,
             next_stream: 0,
             lanes: HashMap::new(),
+            is_announced: false,
             pong: None,
             earliest: None,
         }
@@ -187,9 +190,12 @@ impl Outbox {
         self.in_flight as usize + self.queue.len()
     }
 
-    /// Whether there is something for [`take_output`](Self::take_output).
-    pub(crate) fn has_output(&self) -> bool {
-        !self.is_flushed()
+    /// Whether there is something for [`take_output`](Self::take_output) that the writer has not been told of. Whoever
+    /// is told `true` must tell it.
+    pub(crate) fn announce_output(&mut self) -> bool {
+        let is_news = !self.is_announced && (!self.is_flushed() || self.pong.is_some());
+        self.is_announced |= is_news;
+        is_news
     }
 
     /// Answers the peer's ping. Only the last one, if it sends them faster than it reads the answers.
@@ -269,8 +275,11 @@ impl Outbox {
             && (self.lanes.is_empty() || !self.lanes.contains_key(&message.lane));
         if direct {
             self.count_in(kind);
-            let route =
-                Route { actor: message.actor.as_str(), message: message.message, trace: message.trace };
+            let route = Route {
+                actor: message.actor.as_str().as_bytes(),
+                message: message.message.as_bytes(),
+                trace: message.trace,
+            };
             self.write_whole(kind, route, message.payload, now);
             message.payload.clear();
             return;
@@ -288,26 +297,22 @@ impl Outbox {
         self.pump(now);
     }
 
-    /// Takes a reply. One that the peer cannot take is replaced by the failure that says so.
-    pub(crate) fn reply(&mut self, call: u32, status: Status, payload: &mut BytesMut) {
-        let Some(peer) = self.peer_limits() else { return payload.clear() };
+    /// Takes a reply whose result is not longer than a chunk.
+    pub(crate) fn reply(&mut self, call: u32, status: Status, payload: &[u8]) {
+        if self.peer_limits().is_some() {
+            let head = Head::Reply { call, status: status.code() };
+            frame::write_message(&head, payload, &mut self.buffer);
+        }
+    }
+
+    /// Takes a reply with a longer result. One that the peer cannot take is replaced by the failure that says so.
+    pub(crate) fn reply_large(&mut self, call: u32, status: Status, payload: Bytes) {
+        let Some(peer) = self.peer_limits() else { return };
         if payload.len() as u64 > peer.max_message_bytes {
-            payload.clear();
-            return self.reply(call, Status::Failed(Failure::ReplyTooLarge), payload);
+            return self.reply(call, Status::Failed(Failure::ReplyTooLarge), &[]);
         }
-        let status = status.code();
-        if payload.len() <= CHUNK_BYTES {
-            frame::write_message(&Head::Reply { call, status }, payload, &mut self.buffer);
-            return payload.clear();
-        }
-        self.push_bulk(Item {
-            kind: Kind::Reply { call, status },
-            actor: None,
-            message: "",
-            trace: None,
-            lane: 0,
-            payload: payload.split().freeze(),
-        });
+        let kind = Kind::Reply { call, status: status.code() };
+        self.push_bulk(Item { kind, actor: None, message: "", trace: None, lane: 0, payload });
     }
 
     /// Takes a frame that steers the connection.
@@ -409,8 +414,8 @@ impl Outbox {
     }
 
     fn dispatch_small(&mut self, item: Item, now: Instant) {
-        let actor = item.actor.as_ref().map_or("", ActorName::as_str);
-        let route = Route { actor, message: item.message, trace: item.trace };
+        let actor = item.actor.as_ref().map_or("", ActorName::as_str).as_bytes();
+        let route = Route { actor, message: item.message.as_bytes(), trace: item.trace };
         self.write_whole(item.kind, route, &item.payload, now);
     }
 
@@ -436,6 +441,7 @@ impl Outbox {
 
     /// Moves what is to be written into `into`, which must be empty. Large messages get their turn here.
     pub(crate) fn take_output(&mut self, into: &mut BytesMut, now: Instant) {
+        self.is_announced = false;
         if let Some(token) = self.pong.take() {
             self.control(Control::Pong { token });
         }
@@ -482,8 +488,8 @@ impl Outbox {
         let stream = self.next_stream;
         self.next_stream = self.next_stream.wrapping_add(1);
         let item = &self.bulk[at].item;
-        let actor = item.actor.as_ref().map_or("", ActorName::as_str);
-        let route = Route { actor, message: item.message, trace: item.trace };
+        let actor = item.actor.as_ref().map_or("", ActorName::as_str).as_bytes();
+        let route = Route { actor, message: item.message.as_bytes(), trace: item.trace };
         let head = self.head(item.kind, route, now);
         frame::write_open(stream, item.payload.len() as u64, &head, &mut self.buffer);
         self.bulk[at].stream = stream;
