@@ -22,7 +22,7 @@ use crate::{
 /// Runs a registry and a server with roles, in one process
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_arg("roles", |arg| arg.default_value("kvstore")),
+    mut_arg("roles", |arg| arg.required(false).default_value("kvstore")),
     mut_arg("level", |arg| arg.default_value("warn")),
     after_help = "\
 Makes the home directory and the cookie if they are missing. Runs until it is shut down, by

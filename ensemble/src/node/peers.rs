@@ -291,9 +291,10 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
             return;
         }
         Err(_) => {
+            let peer = claimed.as_ref().map_or("unknown", ServerId::as_str);
             let uid = stream.peer_uid;
             let seconds = core.limits.handshake_timeout.as_secs_f32();
-            tracing::warn!(%address, peer = "unknown", uid, cause = %format_args!("no handshake within {seconds} s"), "refused a connection");
+            tracing::warn!(%address, peer, uid, cause = %format_args!("no handshake within {seconds} s"), "refused a connection");
             return;
         }
     };
