@@ -96,7 +96,7 @@ fn random_bytes() {
         serves(&sandbox);
     }
     let log = kvstore.logs("refused a connection");
-    assert!(log.contains("kvstore.sock") && log.contains("uid="), "{log}");
+    assert!(log.contains("kvstore.sock") && log.contains("from=user"), "{log}");
     let mut stream = connect(&sandbox);
     write_message(&mut stream, b"GET / HTTP/1.1");
     is_closed(stream);
