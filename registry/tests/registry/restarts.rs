@@ -1,7 +1,10 @@
 //! The registry goes away and comes back.
 
-use ensemble::{CallError, NODE_ACTOR, Node};
+use std::time::Duration;
+
+use ensemble::{CallError, NODE_ACTOR, Node, Resolve, ResolveError};
 use registry::{Client, ClientError, JoinError, Liveness, SERVER};
+use tokio::time::{pause, resume, sleep};
 
 use crate::common::{Ensemble, address, announce, announcement, end, id, until};
 
@@ -131,4 +134,30 @@ async fn a_registry_that_is_not_there_is_said_to_be_unreachable() {
     let builder = registry::console().cookie(ensemble.cookie.clone()).memory(ensemble.network.clone());
     let refused = registry::connect(builder, Some(address(SERVER))).await;
     assert!(matches!(&refused, Err(JoinError::Unreachable { .. })), "{refused:?}");
+}
+
+#[actix::test]
+async fn addresses_are_remembered_for_as_long_as_there_is_nobody_to_ask() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let server = ensemble.join("a").await.unwrap();
+    let (_console, client) = ensemble.console().await;
+    let known = Ok(vec![address("a")]);
+    assert_eq!(client.resolve(&id("a")).await, known);
+    end(server).await;
+    // For a while it does not even ask, until it hears that the address is no good.
+    assert_eq!(client.resolve(&id("a")).await, known);
+    pause();
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(client.resolve(&id("a")).await, Err(ResolveError::Unknown));
+    resume();
+
+    let _server = ensemble.join("a").await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, known);
+    end(registry).await;
+    pause();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.resolve(&id("a")).await, known);
+    client.failed(&id("a"));
+    assert_eq!(client.resolve(&id("a")).await, Err(ResolveError::Unavailable));
 }
