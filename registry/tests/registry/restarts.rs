@@ -5,14 +5,6 @@ use registry::{Client, ClientError, JoinError, Liveness, SERVER};
 
 use crate::common::{Ensemble, address, announce, announcement, end, id, until};
 
-/// The registry in the place of one that has gone; its address and its files are free once the tasks of the old one
-/// have run.
-async fn restarted(ensemble: &Ensemble, dir: &std::path::Path) -> Node {
-    let node = until(async || ensemble.builder(SERVER).listen(address(SERVER)).start().await.ok()).await;
-    until(async || registry::serve_with(&node, dir, ensemble.options.clone()).await.ok()).await;
-    node
-}
-
 async fn reachable(client: &Client, server: &Node) {
     until(async || {
         let info = client.lookup(server.server()).await.ok()?;
@@ -32,7 +24,7 @@ async fn what_the_registry_had_is_there_again_as_suspect_until_it_is_heard_from(
     let server = ensemble.join("a").await.unwrap();
     end(registry).await;
 
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     let (_console, client) = ensemble.console().await;
     let info = client.lookup(&id("silent")).await.unwrap();
     assert_eq!((info.incarnation, info.liveness), (silent.incarnation(), Liveness::Suspect));
@@ -52,7 +44,7 @@ async fn servers_announce_again_by_themselves_to_a_registry_that_has_lost_all() 
     // Not in good order: as in a crash.
     drop(registry);
     let empty = tempfile::tempdir().unwrap();
-    let _registry = restarted(&ensemble, empty.path()).await;
+    let _registry = ensemble.registry_again(empty.path()).await;
     let (_console, client) = ensemble.console().await;
     for server in &servers {
         reachable(&client, server).await;
@@ -73,7 +65,7 @@ async fn what_was_answered_survives_a_crash_of_the_registry() {
         nodes
     };
     drop(registry);
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     let (_console, client) = ensemble.console().await;
     assert_eq!(client.all().await.unwrap().len(), nodes.len());
 }
@@ -91,7 +83,7 @@ async fn calls_between_servers_go_on_while_the_registry_is_away() {
     // One that it does not know cannot be found now, and the error says why.
     let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
     assert_eq!(unknown, Err(CallError::NotSent(ensemble::NotSent::NotResolved)));
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     remote.ping().await.unwrap();
     until(async || {
         let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
