@@ -2,6 +2,7 @@
 //!
 //! The clients are processes of their own: this test's program, started again to run one of the tests that are ignored
 //! otherwise, which use the library as any program does.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The help of every command, as it is shown, in `tests/help/`: so that it is read when it changes. Written anew with
 //! `UPDATE_HELP=1 cargo test -p ensemble-cli --test help`.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The end of servers: by the command in all its forms and by signals, also when some are dead or will not go.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 
