@@ -1,5 +1,6 @@
 //! What goes wrong, one by one: each has one line that names the thing and says what to do, and its exit code. Bad
 //! values are in `bad_values.rs`, bad peers in `bad_peers.rs`.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The tutorial's transcript, typed into a shell line by line, with servers that were started in each of the ways in
 //! which it can be done. What is shown is compared byte for byte.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 
