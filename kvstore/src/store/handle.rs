@@ -355,15 +355,18 @@ fn create_directory(directory: &Path) -> Result<(), OpenError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
-    if directory.is_dir() {
-        return Ok(());
-    }
     builder.create(directory).map_err(failed)?;
-    match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-        _ => Ok(()),
+    for path in made {
+        // A relative path of one part lies in the directory with the empty name.
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
+            Some(parent) => sync_directory(parent)?,
+            None => {}
+        }
     }
+    Ok(())
 }
 
 fn sync_directory(directory: &Path) -> Result<(), OpenError> {

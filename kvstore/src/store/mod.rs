@@ -1,7 +1,7 @@
 //! The store: durable keys and values in one directory, plain and synchronous.
 //!
 //! Here live the format of a record, the database under it and its growth. Threads, queues and async callers
-//! do not: see [`crate::engine`].
+//! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
 
 mod ballast;
 mod compression;

@@ -36,13 +36,15 @@ impl Keeper {
         let mut is_away = false;
         loop {
             let period = self.period();
+            // A short lease must not end during a wait.
+            let mut pause = || sleep(backoff.next().min(period));
             if is_away {
-                sleep(backoff.next()).await;
+                pause().await;
             } else if timeout(period, self.client.remote().disconnected()).await.is_err() {
                 backoff.reset();
             } else {
                 // The registry has gone, or only its connection. Its other servers notice in the same moment.
-                sleep(backoff.next()).await;
+                pause().await;
             }
             if self.node.upgrade().is_none() {
                 return;

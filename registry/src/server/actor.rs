@@ -2,16 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WeakAddr};
 use ensemble::{Caller, Incarnation, Node, ServerId, WeakNode};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use super::{
     probe,
     writer::{Stored, Writer},
 };
 use crate::{
-    Announced, Contest, Directory, Event, Heartbeat as Beat, Refusal, Revision, ServerInfo,
+    Announced, Contest, Directory, Event, Heartbeat as Beat, Refusal, Revision, ServerInfo, Write,
     messages::{All, Announce, ByRole, Denied, Heartbeat, Lease, Lookup, MAX_PAGE, Page, Withdraw},
 };
 
@@ -34,9 +38,16 @@ impl Clock {
     }
 }
 
+/// Not in the actor's context, which would live on for it when the node has gone.
 struct Timer {
     due: Duration,
-    handle: SpawnHandle,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// See the module.
@@ -96,7 +107,8 @@ impl Registry {
 
     /// Has the changes since the last time written, and waits for the disk in the future that it returns.
     fn store(&mut self) -> impl Future<Output = Result<(), Denied>> + use<> {
-        let stored = self.submit();
+        let writes = self.new_writes();
+        let stored = self.submit(writes);
         async move {
             match stored {
                 Some(stored) => match stored.await {
@@ -108,18 +120,24 @@ impl Registry {
         }
     }
 
-    fn submit(&mut self) -> Option<Stored> {
-        let since = std::mem::replace(&mut self.written, self.directory.revision());
-        match self.directory.writes_since(since) {
-            Ok(writes) if !self.writer.needs_all() => self.writer.apply(writes),
-            _ => self.writer.replace(self.directory.stored_all()),
+    /// As [`store`](Self::store), but does nothing when nothing has changed, and waits for nothing.
+    fn store_later(&mut self) {
+        let writes = self.new_writes();
+        if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
         }
     }
 
-    /// Has the changes since the last time written, if there are any, and waits for nothing.
-    fn store_later(&mut self) {
-        if self.written != self.directory.revision() || self.writer.needs_all() {
-            drop(self.submit());
+    /// What the changes since the last time come to on disk; `None` stands for the whole directory.
+    fn new_writes(&mut self) -> Option<Vec<Write>> {
+        let since = std::mem::replace(&mut self.written, self.directory.revision());
+        self.directory.writes_since(since).ok()
+    }
+
+    fn submit(&mut self, writes: Option<Vec<Write>>) -> Option<Stored> {
+        match writes {
+            Some(writes) if !self.writer.needs_all() => self.writer.apply(writes),
+            _ => self.writer.replace(self.directory.stored_all()),
         }
     }
 
@@ -130,15 +148,13 @@ impl Registry {
         if self.timer.as_ref().is_some_and(|timer| timer.due <= due) {
             return;
         }
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer.handle);
-        }
-        let handle = ctx.run_later(due.saturating_sub(self.clock.now()), |actor, ctx| {
-            actor.timer = None;
-            actor.expire();
-            actor.arm(ctx);
+        let wait = sleep(due.saturating_sub(self.clock.now()));
+        let actor = ctx.address().downgrade();
+        let task = actix::spawn(async move {
+            wait.await;
+            tell(&actor, Due).await;
         });
-        self.timer = Some(Timer { due, handle });
+        self.timer = Some(Timer { due, task });
     }
 
     fn expire(&mut self) {
@@ -150,7 +166,11 @@ impl Registry {
                 _ => {}
             }
         }
-        self.store_later();
+        let writes = self.new_writes();
+        // A disk that had no room may have it by now.
+        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
+        }
     }
 
     /// Has the actor told when the server has no connection any more.
@@ -165,11 +185,7 @@ impl Registry {
         // Not in the actor's context, which polls all that it has at every message.
         actix::spawn(async move {
             lost.await;
-            if let Some(actor) = actor.upgrade()
-                && actor.send(Lost { id, incarnation }).await.is_err()
-            {
-                tracing::debug!("the registry has stopped");
-            }
+            tell(&actor, Lost { id, incarnation }).await;
         });
     }
 
@@ -281,6 +297,34 @@ impl Handler<Verdict> for Registry {
     }
 }
 
+/// The deadline for which the timer was armed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Due;
+
+impl Handler<Due> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, ctx: &mut Context<Self>) {
+        self.timer = None;
+        self.expire();
+        self.arm(ctx);
+    }
+}
+
+/// Sends a message that the actor has for itself, if it is still there.
+async fn tell<M>(actor: &WeakAddr<Registry>, message: M)
+where
+    Registry: Handler<M>,
+    M: Message<Result = ()> + Send + 'static,
+{
+    if let Some(actor) = actor.upgrade()
+        && actor.send(message).await.is_err()
+    {
+        tracing::debug!("the registry has stopped");
+    }
+}
+
 /// The last connection with that incarnation of a server has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -314,6 +358,7 @@ impl Handler<Heartbeat> for Registry {
         if let Beat::Renewed { .. } = beat {
             self.watch(&id, incarnation, ctx);
         }
+        self.store_later();
         self.arm(ctx);
         Ok(beat)
     }

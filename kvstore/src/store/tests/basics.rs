@@ -170,6 +170,7 @@ fn the_directory_is_made() {
     let directory = parent.path().join("deep/er/store");
     drop(open(&directory));
     assert!(directory.join("data.mdb").is_file());
+    drop(open(&directory));
 
     let file = parent.path().join("file");
     std::fs::write(&file, "").unwrap();

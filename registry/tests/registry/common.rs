@@ -1,12 +1,4 @@
 //! What the tests share: an ensemble in one process, over a network in memory.
-
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "shared by tests, each of which uses a part"
-)]
-
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use ensemble::{Address, Cookie, Incarnation, MemoryNetwork, Node, NodeBuilder, RoleName, ServerId};
@@ -18,30 +10,30 @@ use registry::{
 use tempfile::TempDir;
 
 /// Longer than anything a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn id(text: &str) -> ServerId {
+pub(crate) fn id(text: &str) -> ServerId {
     ServerId::new(text).unwrap()
 }
 
-pub fn role(text: &str) -> RoleName {
+pub(crate) fn role(text: &str) -> RoleName {
     RoleName::new(text).unwrap()
 }
 
-pub fn address(name: &str) -> Address {
+pub(crate) fn address(name: &str) -> Address {
     format!("mem:{name}").parse().unwrap()
 }
 
 /// A network, a cookie, and a directory for the registry.
-pub struct Ensemble {
-    pub network: Arc<MemoryNetwork>,
-    pub cookie: Cookie,
-    pub dir: TempDir,
-    pub options: Options,
+pub(crate) struct Ensemble {
+    pub(crate) network: Arc<MemoryNetwork>,
+    pub(crate) cookie: Cookie,
+    pub(crate) dir: TempDir,
+    pub(crate) options: Options,
 }
 
 impl Ensemble {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             network: MemoryNetwork::new(),
             cookie: Cookie::generate().unwrap(),
@@ -50,43 +42,43 @@ impl Ensemble {
         }
     }
 
-    pub fn with_lease(lease_ms: u64) -> Self {
+    pub(crate) fn with_lease(lease_ms: u64) -> Self {
         Self { options: Options { lease_ms, ..Options::default() }, ..Self::new() }
     }
 
-    pub fn builder(&self, server: &str) -> NodeBuilder {
+    pub(crate) fn builder(&self, server: &str) -> NodeBuilder {
         Node::builder(server).cookie(self.cookie.clone()).memory(Arc::clone(&self.network))
     }
 
-    pub async fn registry(&self) -> Node {
+    pub(crate) async fn registry(&self) -> Node {
         self.registry_in(self.dir.path()).await
     }
 
-    pub async fn registry_in(&self, dir: &Path) -> Node {
+    pub(crate) async fn registry_in(&self, dir: &Path) -> Node {
         let node = self.builder(SERVER).listen(address(SERVER)).start().await.unwrap();
         serve_with(&node, dir, self.options.clone()).await.unwrap();
         node
     }
 
     /// A server that listens at the address of its name.
-    pub async fn join(&self, server: &str) -> Result<Node, JoinError> {
+    pub(crate) async fn join(&self, server: &str) -> Result<Node, JoinError> {
         self.join_listening(server, server).await
     }
 
-    pub async fn join_listening(&self, server: &str, at: &str) -> Result<Node, JoinError> {
+    pub(crate) async fn join_listening(&self, server: &str, at: &str) -> Result<Node, JoinError> {
         let builder = self.builder(server).role("test").listen(address(at));
         builder.join_at(address(SERVER)).await
     }
 
     /// A node that only calls.
-    pub async fn console(&self) -> (Node, Client) {
+    pub(crate) async fn console(&self) -> (Node, Client) {
         let builder = registry::console().cookie(self.cookie.clone()).memory(Arc::clone(&self.network));
         registry::connect(builder, Some(address(SERVER))).await.unwrap()
     }
 }
 
 /// What a node would announce, as of another incarnation if one is given.
-pub fn announcement(server: &str, incarnation: Incarnation, at: &[&str]) -> Announcement {
+pub(crate) fn announcement(server: &str, incarnation: Incarnation, at: &[&str]) -> Announcement {
     Announcement {
         id: id(server),
         incarnation,
@@ -98,18 +90,18 @@ pub fn announcement(server: &str, incarnation: Incarnation, at: &[&str]) -> Anno
 }
 
 /// Announces by hand, with nothing that keeps the lease.
-pub async fn announce(node: &Node, announcement: Announcement) -> Result<Lease, Denied> {
+pub(crate) async fn announce(node: &Node, announcement: Announcement) -> Result<Lease, Denied> {
     let client = Client::new(node, address(SERVER));
     client.remote().send(Announce::new(announcement)).await.unwrap()
 }
 
 /// Runs a node until it has shut down.
-pub async fn end(node: Node) {
+pub(crate) async fn end(node: Node) {
     node.run_until(async {}).await;
 }
 
 /// Waits until `check` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(mut check: impl FnMut() -> F) -> T {
     let wait = async {
         loop {
             if let Some(found) = check().await {

@@ -1,0 +1,142 @@
+//! The registry goes away and comes back.
+
+use ensemble::{CallError, NODE_ACTOR, Node};
+use registry::{Client, ClientError, JoinError, Liveness, SERVER};
+
+use crate::common::{Ensemble, address, announce, announcement, end, id, until};
+
+/// The registry in the place of one that has gone; its address and its files are free once the tasks of the old one
+/// have run.
+async fn restarted(ensemble: &Ensemble, dir: &std::path::Path) -> Node {
+    let node = until(async || ensemble.builder(SERVER).listen(address(SERVER)).start().await.ok()).await;
+    until(async || registry::serve_with(&node, dir, ensemble.options.clone()).await.ok()).await;
+    node
+}
+
+async fn reachable(client: &Client, server: &Node) {
+    until(async || {
+        let info = client.lookup(server.server()).await.ok()?;
+        (info.liveness == Liveness::Reachable && info.incarnation == server.incarnation()).then_some(())
+    })
+    .await;
+}
+
+#[actix::test]
+async fn what_the_registry_had_is_there_again_as_suspect_until_it_is_heard_from() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let silent = ensemble.builder("silent").start().await.unwrap();
+    announce(&silent, announcement("silent", silent.incarnation(), &["silent"])).await.unwrap();
+    let gone = ensemble.join("gone").await.unwrap();
+    end(gone).await;
+    let server = ensemble.join("a").await.unwrap();
+    end(registry).await;
+
+    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let (_console, client) = ensemble.console().await;
+    let info = client.lookup(&id("silent")).await.unwrap();
+    assert_eq!((info.incarnation, info.liveness), (silent.incarnation(), Liveness::Suspect));
+    assert_eq!(info.addresses, [address("silent")]);
+    assert_eq!(client.lookup(&id("gone")).await, Err(ClientError::UnknownServer(id("gone"))));
+    reachable(&client, &server).await;
+}
+
+#[actix::test]
+async fn servers_announce_again_by_themselves_to_a_registry_that_has_lost_all() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let mut servers = Vec::new();
+    for name in ["a", "b", "c"] {
+        servers.push(ensemble.join(name).await.unwrap());
+    }
+    // Not in good order: as in a crash.
+    drop(registry);
+    let empty = tempfile::tempdir().unwrap();
+    let _registry = restarted(&ensemble, empty.path()).await;
+    let (_console, client) = ensemble.console().await;
+    for server in &servers {
+        reachable(&client, server).await;
+    }
+}
+
+#[actix::test]
+async fn what_was_answered_survives_a_crash_of_the_registry() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let nodes: Vec<Node> = {
+        let mut nodes = Vec::new();
+        for n in 0..20 {
+            let node = ensemble.builder(&format!("s{n}")).start().await.unwrap();
+            announce(&node, announcement(&format!("s{n}"), node.incarnation(), &[])).await.unwrap();
+            nodes.push(node);
+        }
+        nodes
+    };
+    drop(registry);
+    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let (_console, client) = ensemble.console().await;
+    assert_eq!(client.all().await.unwrap().len(), nodes.len());
+}
+
+#[actix::test]
+async fn calls_between_servers_go_on_while_the_registry_is_away() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let caller = ensemble.join("caller").await.unwrap();
+    let _called = ensemble.join("called").await.unwrap();
+    let remote = caller.remote("called", NODE_ACTOR);
+    remote.ping().await.unwrap();
+    end(registry).await;
+    remote.ping().await.unwrap();
+    // One that it does not know cannot be found now, and the error says why.
+    let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
+    assert_eq!(unknown, Err(CallError::NotSent(ensemble::NotSent::NotResolved)));
+    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    remote.ping().await.unwrap();
+    until(async || {
+        let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
+        (unknown == Err(CallError::NotSent(ensemble::NotSent::UnknownServer))).then_some(())
+    })
+    .await;
+}
+
+#[actix::test]
+async fn a_moved_server_is_found_by_those_who_knew_it() {
+    let ensemble = Ensemble::new();
+    let _registry = ensemble.registry().await;
+    let (console, _client) = ensemble.console().await;
+    let remote = console.remote("a", NODE_ACTOR);
+    for at in ["one", "two", "three"] {
+        let server = ensemble.join_listening("a", at).await.unwrap();
+        remote.ping().await.unwrap();
+        end(server).await;
+    }
+}
+
+#[actix::test]
+async fn only_one_registry_uses_a_directory() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let other = ensemble.builder("other").start().await.unwrap();
+    let refused = registry::serve(&other, ensemble.dir.path()).await;
+    assert!(
+        matches!(&refused, Err(registry::ServeError::Snapshot(registry::SnapshotError::InUse { .. }))),
+        "{refused:?}"
+    );
+    // It is closed when the node has ended in good order.
+    end(registry).await;
+    registry::serve(&other, ensemble.dir.path()).await.unwrap();
+}
+
+#[actix::test]
+async fn a_registry_that_is_not_there_is_said_to_be_unreachable() {
+    let ensemble = Ensemble::new();
+    let refused = ensemble.join("a").await;
+    assert!(
+        matches!(&refused, Err(JoinError::Unreachable { registry, .. }) if *registry == address(SERVER)),
+        "{refused:?}"
+    );
+    let builder = registry::console().cookie(ensemble.cookie.clone()).memory(ensemble.network.clone());
+    let refused = registry::connect(builder, Some(address(SERVER))).await;
+    assert!(matches!(&refused, Err(JoinError::Unreachable { .. })), "{refused:?}");
+}
