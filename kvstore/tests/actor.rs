@@ -104,7 +104,6 @@ async fn pings_pass_while_a_large_value_is_on_its_way() {
             pong = pings.ping() => pong.unwrap(),
         }
         let (_, received) = bytes_moved(&user).await;
-        eprintln!("DBG {}", received - before);
         while_receiving += u32::from((MIB..63 * MIB).contains(&(received - before)));
     }
     assert!(while_receiving >= 10, "{while_receiving} pings passed while the value was received");
