@@ -64,14 +64,13 @@ impl RemoteMessage for Get {
             Some((&ABSENT, [])) => Ok(Ok(None)),
             Some((&ABSENT, rest)) => Err(DecodeError::TrailingBytes { extra: rest.len() }),
             Some((&PRESENT, rest)) => {
-                let (revision, _) =
-                    rest.split_first_chunk().ok_or_else(|| malformed("the revision is cut off"))?;
+                let (revision, _) = rest.split_first_chunk().ok_or_else(malformed)?;
                 let revision = u64::from_le_bytes(*revision);
                 Ok(Ok(Some(Value { bytes: tail(bytes, VALUE_AT), revision })))
             }
             Some((&FAILED, error)) => decode_message(error).map(Err),
-            Some(_) => Err(malformed("the result is of no known kind")),
-            None => Err(malformed("the result is empty")),
+            Some(_) => Err(malformed()),
+            None => Err(malformed()),
         }
     }
 }

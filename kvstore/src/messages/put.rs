@@ -47,8 +47,7 @@ impl RemoteMessage for Put {
     const NAME: &'static str = "kvstore.put";
 
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let key_bytes =
-            u16::try_from(self.key.len()).map_err(|_| unencodable("the key is longer than 65,535 bytes"))?;
+        let key_bytes = u16::try_from(self.key.len()).map_err(|_| unencodable())?;
         out.reserve(KEY_AT + self.key.len() + self.value.len());
         out.put_u8(FORM);
         out.put_u16_le(key_bytes);
@@ -59,13 +58,13 @@ impl RemoteMessage for Put {
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let Some(([form, low, high], rest)) = bytes.split_first_chunk::<KEY_AT>() else {
-            return Err(malformed("the header is cut off"));
+            return Err(malformed());
         };
         if *form != FORM {
-            return Err(malformed("the put is in a form that is not known here"));
+            return Err(malformed());
         }
         let key_bytes = usize::from(u16::from_le_bytes([*low, *high]));
-        let key = rest.get(..key_bytes).ok_or_else(|| malformed("the key is cut off"))?;
+        let key = rest.get(..key_bytes).ok_or_else(malformed)?;
         Ok(Self { key: Bytes::copy_from_slice(key), value: tail(bytes, KEY_AT + key_bytes) })
     }
 }
