@@ -222,6 +222,7 @@ fn wrong_usage() {
         (&["registry", "--log", "loud"], &["\"loud\" is no level", "debug"]),
         (&["registry", "-l", "udp:1.2.3.4:5"], &["unix:, tcp: or tls:"]),
         (&["registry", "--log", "off", "-l", "tcp:0.0.0.0:0"], &["beyond this machine", "--insecure-tcp"]),
+        (&["run", "--roles", "kvstore", "registry"], &["registry is that of the registry itself"]),
         (&["list"], &[]),
     ];
     for (args, parts) in cases {
@@ -232,6 +233,15 @@ fn wrong_usage() {
     let bad_value = ["run", "--roles", "kvstore", "--log", "off", "-o", "kvstore.max-value=much"];
     let _registry = registry(&sandbox);
     sandbox.ensemble(&bad_value).fails(2, &["kvstore.max-value", "\"much\"", "number of bytes"]);
+}
+
+#[test]
+fn a_role_that_does_not_start_takes_the_registry_beside_it_along() {
+    let sandbox = sandbox();
+    let args = ["up", "--log", "off", "-o", "kvstore.max-value=much"];
+    sandbox.ensemble(&args).fails(2, &["kvstore.max-value"]);
+    assert!(!socket(&sandbox, "registry").exists() && !socket(&sandbox, "kvstore").exists());
+    let _up = serve(&sandbox, &["up"], "kvstore");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ensemble::{CallError, ConnectFailure, NODE_ACTOR, NodeInfo, NodeStatus, NotSent, ServerId};
+use registry::ServerInfo;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     process::{Pid, PidfdFlags, pidfd_open},
@@ -72,7 +73,7 @@ impl<'a> Stopper<'a> {
     }
 
     /// The server's process, when it is on this machine and its end is to be expected: one that the server shares
-    /// with the registry goes on without it.
+    /// with the registry or with another server goes on without it.
     async fn process_of(&self, status: &NodeStatus) -> Option<Process> {
         let is_local = status.addresses.iter().all(ensemble::Address::is_loopback);
         if !is_local {
@@ -84,6 +85,11 @@ impl<'a> Stopper<'a> {
             if host.process_id == status.process_id {
                 return None;
             }
+        }
+        let all = self.console.registry.all().await.ok()?;
+        let shares = |info: &ServerInfo| info.id != status.server && info.pid == Some(status.process_id);
+        if all.iter().any(shares) {
+            return None;
         }
         Process::open(status.process_id)
     }
