@@ -18,7 +18,7 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// How long to wait for an answer, as in 5, 0.5, 200ms or 1m
+    /// How long to wait for an answer, as in 5, 0.5, 200ms or 1m [default: 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
@@ -59,7 +59,7 @@ impl GlobalOptions {
 /// Options of every command that asks servers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientOptions {
-    /// Address of the registry, where it is not the one of this home
+    /// Address of the registry [default: that of the home]
     #[arg(short, long, value_name = "ADDR", env = "ENSEMBLE_REGISTRY", hide_env_values = true)]
     pub(crate) registry: Option<Address>,
 
@@ -102,7 +102,7 @@ pub(crate) struct LogOptions {
     )]
     pub(crate) level: String,
 
-    /// Form of the log
+    /// Form of the log: lines for people, or a JSON object a line
     #[arg(long = "log-format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) format: LogFormat,
 
@@ -114,9 +114,7 @@ pub(crate) struct LogOptions {
 /// A form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Lines for people
     Text,
-    /// A JSON object a line
     Json,
 }
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     app::Context,
     exit::{Code, Failure, Outcome},
-    options::ServerOptions,
+    options::{GlobalOptions, ServerOptions},
     printer::Printer,
     roles::ChosenRole,
     translate,
@@ -46,6 +46,7 @@ pub(crate) async fn start(
     home: &Home,
     roles: Vec<ChosenRole<'_>>,
     registry: &Address,
+    globals: &GlobalOptions,
 ) -> Outcome {
     let dir = home.ensure_server_dir(node.server())?;
     for ChosenRole { role, options } in roles {
@@ -53,8 +54,11 @@ pub(crate) async fn start(
         role.start(context).await.map_err(|why| Failure::of_role(role.name(), &why))?;
         tracing::info!(server = %node.server(), role = role.name(), "the role has started");
     }
-    let timeout = node.limits().call_timeout;
-    registry::enter(node, registry.clone()).await.map(drop).map_err(|why| translate::join(why, timeout))
+    let limit = globals.timeout();
+    match tokio::time::timeout(limit, registry::enter(node, registry.clone())).await {
+        Ok(entered) => entered.map(drop).map_err(|why| translate::join(why, limit)),
+        Err(_) => Err(translate::no_answer(&format!("the registry at {registry}"), limit)),
+    }
 }
 
 /// Ends a node that cannot become what it was to be, as at a shutdown: it leaves the registry and closes its stores.

@@ -68,7 +68,8 @@ fn not_sent(why: &NotSent, target: Target<'_>) -> Failure {
     }
 }
 
-fn no_answer(server: &str, timeout: Duration) -> Failure {
+/// A server that is there and says nothing.
+pub(crate) fn no_answer(server: &str, timeout: Duration) -> Failure {
     let seconds = timeout.as_secs_f32();
     Failure::new(Code::Unreachable, format_args!("{server} did not answer within {seconds} s"))
         .advise("see whether it is overloaded, or wait longer with --timeout")
@@ -232,5 +233,49 @@ fn store_refusal(why: StoreError, server: &str) -> Failure {
         StoreError::Overloaded | StoreError::Closed => failure.advise("try again later"),
         StoreError::Damaged => failure.advise("put the key anew, or remove it"),
         _ => failure.advise(format_args!("see the log of {server}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensemble::{Failure as Failed, handshake::RefuseReason};
+
+    use super::*;
+
+    fn target(registry: &Address) -> Target<'_> {
+        Target { server: "store-1", actor: "kvstore", registry, timeout: Duration::from_secs(5) }
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_code() {
+        let io = |kind| ConnectFailure::Io(kind);
+        let cases: [(CallError, Code); 16] = [
+            (NotSent::UnknownServer.into(), Code::NotFound),
+            (NotSent::NotResolved.into(), Code::Unreachable),
+            (NotSent::Unreachable(io(std::io::ErrorKind::ConnectionRefused)).into(), Code::Unreachable),
+            (NotSent::Unreachable(ConnectFailure::TimedOut).into(), Code::Unreachable),
+            (NotSent::Unreachable(ConnectFailure::PlainTcp).into(), Code::Usage),
+            (NotSent::NotAuthenticated.into(), Code::NotAllowed),
+            (NotSent::Rejected(RefuseReason::Authentication).into(), Code::NotAllowed),
+            (NotSent::Rejected(RefuseReason::PeerUser { uid: 7 }).into(), Code::NotAllowed),
+            (NotSent::Rejected(RefuseReason::Overloaded).into(), Code::Unreachable),
+            (NotSent::TooLarge { bytes: 2, limit: 1 }.into(), Code::Usage),
+            (Unknown::Deadline.into(), Code::Unreachable),
+            (Unknown::ConnectionLost.into(), Code::Unreachable),
+            (Refusal::NoSuchActor.into(), Code::NotFound),
+            (Refusal::NotAuthorized.into(), Code::NotAllowed),
+            (Refusal::UnknownMessage.into(), Code::Failed),
+            (Failed::Died.into(), Code::Failed),
+        ];
+        let registry: Address = "unix:/r.sock".parse().unwrap();
+        for (error, expected) in cases {
+            let failure = call(&error, target(&registry));
+            let text = failure.to_string();
+            match failure {
+                Failure::Problem { code, .. } => assert_eq!(code, expected, "{text}"),
+                Failure::OutputClosed => panic!("{error:?}"),
+            }
+            assert!(text.contains("store-1") || text.contains("/r.sock"), "it names nothing: {text}");
+        }
     }
 }

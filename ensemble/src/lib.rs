@@ -66,6 +66,10 @@ mod role;
 mod transport;
 mod wire;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use connection::fuzzing;
+
 pub use address::{Address, AddressError, HostPort, MAX_ADDRESS_BYTES, MAX_SOCKET_PATH_BYTES};
 pub use cookie::{COOKIE_BYTES, Cookie, CookieError};
 pub use error::{CallError, ConnectFailure, Failure, NotSent, Refusal, Unknown};

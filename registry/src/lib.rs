@@ -23,6 +23,10 @@ pub const SERVER: &str = "registry";
 /// The name of a registry's actor.
 pub const ACTOR: &str = "registry";
 
+fn server_id() -> ensemble::ServerId {
+    ensemble::ServerId::new(SERVER).expect("the constant is a name")
+}
+
 pub use change::{Change, Changes, Compacted, Event, GoneReason, Revision, SuspectReason};
 pub use client::{Client, ClientError};
 pub use directory::{

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::process::{Finished, Proc};
 
 /// What the programs must not take over from whoever runs the tests.
-const FOREIGN: [&str; 10] = [
+const FOREIGN: [&str; 11] = [
     "HOME",
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
@@ -19,6 +19,7 @@ const FOREIGN: [&str; 10] = [
     "XDG_STATE_HOME",
     "XDG_CACHE_HOME",
     "ENSEMBLE_LOG",
+    "ENSEMBLE_REGISTRY",
     "NO_COLOR",
     "RUST_LOG",
     "COLUMNS",
@@ -87,6 +88,22 @@ impl Sandbox {
     /// The command `kvstorec ARGS`, not started yet.
     pub fn kvstorec_command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         self.command(&self.kvstorec, args)
+    }
+
+    /// A shell that runs `script`, in which the programs are known by their names; not started yet.
+    pub fn shell_command(&self, script: &str) -> Command {
+        let mut command = self.command(Path::new("bash"), &["-c", script]);
+        let own = [&self.ensemble, &self.kvstorec].map(|program| program.parent().map(Path::to_path_buf));
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let all = own.into_iter().flatten().chain(std::env::split_paths(&inherited));
+        command.env("PATH", std::env::join_paths(all).expect("the paths come from such a variable"));
+        command
+    }
+
+    /// Runs `script` in a shell to its end.
+    #[track_caller]
+    pub fn shell(&self, script: &str) -> Finished {
+        Proc::start(self.shell_command(script), Vec::new()).finish()
     }
 
     /// Starts `ensemble ARGS`, to run until it is dropped.

@@ -10,6 +10,7 @@ use crate::{app::Context, exit::Outcome};
 
 /// Sets up what the ensemble needs
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  $ ensemble admin cookie")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,

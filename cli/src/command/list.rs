@@ -15,6 +15,11 @@ use crate::{app::Context, console, exit::Outcome, options::ClientOptions, printe
 
 /// Lists servers, the actors of a server, or its connections
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  $ ensemble list servers
+  $ ensemble list actors kvstore
+  $ ensemble list connections kvstore")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,

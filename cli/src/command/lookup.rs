@@ -14,18 +14,17 @@ use crate::{
 
 /// Shows where a server is, or which servers have a role
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(group = clap::ArgGroup::new("what").args(["server", "role"]).required(true), after_help = "\
 Examples:
   $ ensemble lookup kvstore
   $ ensemble lookup --role kvstore
   $ ensemble lookup --role kvstore --json")]
 pub(crate) struct Args {
     /// The server
-    #[arg(required_unless_present = "role")]
     server: Option<ServerId>,
 
     /// A role; shows all servers that have it
-    #[arg(long, value_name = "ROLE", conflicts_with = "server")]
+    #[arg(long, value_name = "ROLE")]
     role: Option<RoleName>,
 
     #[command(flatten)]

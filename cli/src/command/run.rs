@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     roles: RoleOptions,
 
-    /// Address of the registry, where it is not the one of this home
+    /// Address of the registry [default: that of the home]
     #[arg(short, long, value_name = "ADDR", env = "ENSEMBLE_REGISTRY", hide_env_values = true)]
     registry: Option<Address>,
 
@@ -49,7 +49,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
             builder = builder.role(role);
         }
         let node = builder.start().await?;
-        let started = match server::start(&node, &home, roles, &registry).await {
+        let started = match server::start(&node, &home, roles, &registry, context.globals).await {
             Ok(()) => server::announce_ready(context, &node, ""),
             failed => failed,
         };

@@ -26,9 +26,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Shuts down the ensemble, a server of it, or an actor of a server
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a server, shuts down every server that the registry knows, and the registry last. A server answers what
-it has accepted before it goes; the command returns when all are gone. One that is dead already is withdrawn from
-the registry. --timeout is the time for each; by default 30 s.
+Without a server, shuts down every server that the registry knows, and the registry last.
+A server answers what it has accepted before it goes; the command returns when all are gone.
+One that is dead already is withdrawn from the registry.
+--timeout is the time for each of them, by default 30 s.
 
 Examples:
   $ ensemble shutdown -f

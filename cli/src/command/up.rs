@@ -22,7 +22,8 @@ use crate::{
 /// Runs a registry and a server with roles, in one process
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_arg("roles", |arg| arg.default_value("kvstore")),
+    mut_arg("roles", |arg| arg.required(false).default_value("kvstore")),
+    mut_arg("listen", |arg| arg.help("Address at which the server listens; repeatable [default: a socket in the home]")),
     mut_arg("level", |arg| arg.default_value("warn")),
     after_help = "\
 Makes the home directory and the cookie if they are missing. Runs until it is shut down, by
@@ -59,7 +60,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     console::block_on(async {
         let terminated = server::terminated()?;
         let registry = start_registry(&args, &home).await?;
-        let server = match start_server(&args, &home, &id, &registry, roles).await {
+        let server = match start_server(&args, context, &home, &id, &registry, roles).await {
             Ok(server) => server,
             Err(failure) => {
                 server::abandon(&registry).await;
@@ -104,6 +105,7 @@ async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
 
 async fn start_server(
     args: &Args,
+    context: Context<'_>,
     home: &Home,
     id: &ServerId,
     registry: &Node,
@@ -117,7 +119,7 @@ async fn start_server(
     let addresses = registry.addresses();
     let address = addresses.first().expect("the registry listens at one address at least");
     let node = builder.start().await?;
-    if let Err(failure) = server::start(&node, home, roles, address).await {
+    if let Err(failure) = server::start(&node, home, roles, address, context.globals).await {
         server::abandon(&node).await;
         return Err(failure);
     }

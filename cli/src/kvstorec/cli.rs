@@ -89,9 +89,7 @@ pub(super) struct Output {
 /// How an object is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ObjectFormat {
-    /// An S-expression
     Sexp,
-    /// JSON
     Json,
 }
 

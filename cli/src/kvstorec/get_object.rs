@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[command(flatten)]
     output: Output,
 
-    /// How to write the object
+    /// How to write the object: as an S-expression or as JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ObjectFormat::Sexp)]
     format: ObjectFormat,
 }

@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[command(flatten)]
     input: Input,
 
-    /// How the object is written
+    /// How the object is written: as an S-expression or as JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ObjectFormat::Sexp)]
     format: ObjectFormat,
 }

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Instant,
@@ -24,13 +24,14 @@ use crate::{
     address::Address,
     error::NotSent,
     handshake::{PeerIdentity, Session},
-    id::{ActorName, ServerId},
+    id::ServerId,
     message::Caller,
     transport::Stream,
     wire::{
         assembly::Assembly,
+        calls::Outcome,
         limits::Limits,
-        outbox::{Outbox, Outcome, Outgoing},
+        outbox::{Outbox, Outgoing},
     },
 };
 
@@ -57,9 +58,6 @@ pub(crate) struct Link {
     pub(super) writer: Arc<Notify>,
     /// The earliest deadline has changed.
     pub(super) deadlines: Notify,
-    /// There may be room in the queue.
-    room: Notify,
-    room_waiters: AtomicUsize,
     pub(super) is_closed: AtomicBool,
     pub(super) closed: Notify,
     /// The writer has bytes in hand.
@@ -94,8 +92,6 @@ impl Link {
             assembly: Mutex::new(Assembly::new(limits)),
             writer,
             deadlines: Notify::new(),
-            room: Notify::new(),
-            room_waiters: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
             is_writing: AtomicBool::new(false),
@@ -110,7 +106,7 @@ impl Link {
         tokio::task::spawn_local(pump::watch_deadlines(Arc::clone(self)));
     }
 
-    /// The connection stands.
+    /// The connection stands. If it was closed before it did, its tasks end at once and say so to `dispatch`.
     pub(crate) fn establish(
         self: &Arc<Self>,
         session: Session,
@@ -123,10 +119,13 @@ impl Link {
         if self.peer.set((session.peer, address)).is_err() {
             return;
         }
-        lock(&self.outbox).open(limits, now());
+        let mut outbox = lock(&self.outbox);
+        outbox.open(limits, now());
+        self.tell_writer(outbox);
         let Stream { reader, writer, .. } = stream;
         let caller = Caller { server: peer.server, incarnation: peer.incarnation };
-        tokio::task::spawn_local(pump::read(Arc::clone(self), caller, reader, dispatch));
+        let end = pump::CloseAtEnd::new(Arc::clone(self), dispatch);
+        tokio::task::spawn_local(pump::read(end, caller, reader));
         // Its polls of replies must not be cut short in the middle of a batch.
         tokio::task::spawn_local(tokio::task::unconstrained(pump::write(Arc::clone(self), writer)));
         self.writer.notify_one();
@@ -149,12 +148,15 @@ impl Link {
     /// What there is to say about it, once it stands.
     pub(crate) fn info(&self) -> Option<LinkInfo> {
         let (peer, address) = self.peer.get()?;
+        // One lock at a time: elsewhere they are taken in the other order.
+        let calls_out = lock(&self.outbox).in_flight();
+        let calls_in = lock(&self.in_flight).len();
         Some(LinkInfo {
             peer: peer.clone(),
             address: address.clone(),
             is_initiator: self.is_initiator,
-            calls_out: lock(&self.outbox).in_flight(),
-            calls_in: lock(&self.in_flight).len(),
+            calls_out,
+            calls_in,
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
         })
@@ -162,25 +164,28 @@ impl Link {
 
     /// Ends it, now: every call gets its outcome, and later ones are told `why`.
     pub(crate) fn close(&self, why: NotSent) {
-        let wakers = lock(&self.outbox).close(why);
-        if self.is_closed.swap(true, Ordering::AcqRel) {
+        let mut outbox = lock(&self.outbox);
+        outbox.close(why);
+        let is_first = !self.is_closed.swap(true, Ordering::AcqRel);
+        self.tell_writer(outbox);
+        if !is_first {
             return;
         }
-        wake_all(wakers);
         self.writer.notify_one();
         self.deadlines.notify_one();
-        self.room.notify_waiters();
         self.closed.notify_waiters();
         self.idle.notify_waiters();
     }
 
-    /// Wakes the writer, if there is news for it.
+    /// Lets go of the outbox, and wakes whom its changes concern: the writer, and callers.
     pub(super) fn tell_writer(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let is_news = outbox.announce_output();
+        let wakers = outbox.take_wakers();
         drop(outbox);
         if is_news {
             self.writer.notify_one();
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Sends a call; the number is for [`poll_call`](Self::poll_call) and [`abandon`](Self::abandon).
@@ -199,41 +204,6 @@ impl Link {
         Ok(key)
     }
 
-    /// As [`call`](Self::call), but waits until there is room.
-    pub(crate) async fn call_when_room(
-        &self,
-        actor: &ActorName,
-        message: &'static str,
-        lane: u64,
-        payload: &mut BytesMut,
-        deadline: Instant,
-    ) -> Result<usize, NotSent> {
-        struct Waiter<'a>(&'a AtomicUsize);
-        impl Drop for Waiter<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-        self.room_waiters.fetch_add(1, Ordering::AcqRel);
-        let _waiter = Waiter(&self.room_waiters);
-        loop {
-            let room = self.room.notified();
-            let outgoing = Outgoing { actor, message, trace: None, lane, payload: &mut *payload };
-            match self.call(outgoing, now(), deadline) {
-                Err(NotSent::QueueFull) => {}
-                other => {
-                    // Whoever is next in line may find room too.
-                    self.room.notify_one();
-                    return other;
-                }
-            }
-            let timed_out = tokio::time::timeout_at(deadline.into(), room).await.is_err();
-            if timed_out {
-                return Err(NotSent::Deadline);
-            }
-        }
-    }
-
     /// Sends a message that gets no reply.
     pub(crate) fn post(&self, message: Outgoing<'_>) -> Result<(), NotSent> {
         let mut outbox = lock(&self.outbox);
@@ -244,21 +214,16 @@ impl Link {
 
     /// The outcome of a call.
     pub(crate) fn poll_call(&self, key: usize, waker: &Waker) -> Poll<Outcome> {
-        lock(&self.outbox).poll_call(key, waker)
+        let mut stale = None;
+        lock(&self.outbox).poll_call(key, waker, &mut stale)
     }
 
     /// The caller no longer waits.
     pub(crate) fn abandon(&self, key: usize) {
         let mut outbox = lock(&self.outbox);
-        outbox.abandon(key);
+        let mut stale = None;
+        outbox.abandon(key, now(), &mut stale);
         self.tell_writer(outbox);
-    }
-
-    /// Something has gone out of the queue.
-    pub(super) fn made_room(&self) {
-        if self.room_waiters.load(Ordering::Acquire) > 0 {
-            self.room.notify_one();
-        }
     }
 
     /// Waits until the connection has ended.
@@ -288,12 +253,6 @@ impl Link {
         lock(&self.in_flight).len() == 0
             && lock(&self.outbox).is_flushed()
             && !self.is_writing.load(Ordering::Acquire)
-    }
-}
-
-pub(super) fn wake_all(wakers: Vec<Waker>) {
-    for waker in wakers {
-        waker.wake();
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`Dispatch`].
 
 mod authenticate;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inflight;
 mod link;
 mod pump;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{
     Dispatch,
     inflight::Origin,
-    link::{Finish, Link, lock, now, wake_all},
+    link::{Finish, Link, lock, now},
 };
 use crate::{
     error::NotSent,
@@ -23,7 +23,7 @@ use crate::{
     wire::{
         frame::{self, Control, Frame, FrameError, Head},
         limits::CHUNK_BYTES,
-        outbox::Violation,
+        outbox::{MAX_UNWRITTEN_BYTES, Violation},
         status::Status,
     },
 };
@@ -31,8 +31,8 @@ use crate::{
 /// Room in the buffer for each read: several small frames, or a chunk.
 const READ_BYTES: usize = CHUNK_BYTES;
 
-/// Replies are left where they are while this much waits to be written.
-const MAX_UNWRITTEN_BYTES: usize = 1 << 20;
+/// A connection's buffer that has grown beyond this is let go of.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
 /// Frames after which the reader lets others run. Actors then work on the first while the rest is still to be read, and
 /// their answers are under way while the peer would otherwise wait.
@@ -42,7 +42,7 @@ const FRAMES_PER_TURN: usize = 64;
 const BATCHES_PER_TURN: u32 = 64;
 
 #[derive(Debug, Error)]
-enum ReadEnd {
+pub(super) enum ReadEnd {
     #[error("the connection broke")]
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol")]
@@ -51,24 +51,34 @@ enum ReadEnd {
     Violation(#[from] Violation),
 }
 
-/// Ends the connection when a task ends, even by a panic in a user's type.
-struct CloseAtEnd(Arc<Link>, Arc<dyn Dispatch>);
+/// Ends the connection when its reader ends: also by a panic in a user's type, and when its thread stops before it
+/// has begun.
+pub(super) struct CloseAtEnd {
+    link: Arc<Link>,
+    dispatch: Arc<dyn Dispatch>,
+}
+
+impl CloseAtEnd {
+    pub(super) fn new(link: Arc<Link>, dispatch: Arc<dyn Dispatch>) -> Self {
+        Self { link, dispatch }
+    }
+}
 
 impl Drop for CloseAtEnd {
     fn drop(&mut self) {
-        self.0.close(NotSent::ConnectionLost);
+        self.link.close(NotSent::ConnectionLost);
         // What was posted is delivered; what was called for has nobody who waits for it.
-        for post in lock(&self.0.in_flight).close() {
+        let posts = lock(&self.link.in_flight).close();
+        for post in posts {
             tokio::task::spawn_local(Finish(post));
         }
-        self.1.closed(&self.0);
+        self.dispatch.closed(&self.link);
     }
 }
 
 /// Reads until the connection ends.
-pub(super) async fn read(link: Arc<Link>, peer: Caller, mut reader: BoxReader, dispatch: Arc<dyn Dispatch>) {
-    let end = CloseAtEnd(Arc::clone(&link), Arc::clone(&dispatch));
-    match read_frames(&link, &peer, &mut reader, &*dispatch).await {
+pub(super) async fn read(end: CloseAtEnd, peer: Caller, mut reader: BoxReader) {
+    match read_frames(&end.link, &peer, &mut reader, &*end.dispatch).await {
         Ok(()) => tracing::debug!(peer = %peer.server(), "the connection has ended"),
         Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server(), %cause, "the connection broke"),
         Err(ReadEnd::Frame(cause)) => {
@@ -78,7 +88,6 @@ pub(super) async fn read(link: Arc<Link>, peer: Caller, mut reader: BoxReader, d
             tracing::warn!(peer = %peer.server(), %cause, "closed the connection: the peer broke the protocol");
         }
     }
-    drop(end);
 }
 
 async fn read_frames(
@@ -103,18 +112,59 @@ async fn read_frames(
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();
-        let whole = frame::whole_frames(&buffer)?;
-        let block = buffer.split_to(whole).freeze();
-        let (mut at, mut frames) = (0, 0);
-        while let Some(range) = frame::first(&block, at)? {
-            at = range.end;
-            receive(link, peer, &block, range, now, dispatch)?;
-            frames += 1;
-            if frames % FRAMES_PER_TURN == 0 {
-                tokio::task::yield_now().await;
+        let mut block = Block::whole(&mut buffer)?;
+        while block.receive(FRAMES_PER_TURN, link, peer, now, dispatch)? {
+            tokio::task::yield_now().await;
+            if link.is_closed() {
+                return Ok(());
             }
         }
     }
+    Ok(())
+}
+
+/// Whole frames that have come in, and how far they have been dealt with.
+struct Block {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl Block {
+    /// Takes the whole frames from the front of `buffer`.
+    fn whole(buffer: &mut BytesMut) -> Result<Self, FrameError> {
+        let whole = frame::whole_frames(buffer)?;
+        Ok(Self { bytes: buffer.split_to(whole).freeze(), at: 0 })
+    }
+
+    /// Deals with so many frames; says whether that was not the end.
+    fn receive(
+        &mut self,
+        frames: usize,
+        link: &Link,
+        peer: &Caller,
+        now: Instant,
+        dispatch: &dyn Dispatch,
+    ) -> Result<bool, ReadEnd> {
+        for _ in 0..frames {
+            let Some(range) = frame::first(&self.bytes, self.at)? else { return Ok(false) };
+            self.at = range.end;
+            receive(link, peer, &self.bytes, range, now, dispatch)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Deals with all whole frames at the front of `buffer`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn receive_all(
+    link: &Link,
+    peer: &Caller,
+    buffer: &mut BytesMut,
+    now: Instant,
+    dispatch: &dyn Dispatch,
+) -> Result<(), ReadEnd> {
+    let is_more = Block::whole(buffer)?.receive(usize::MAX, link, peer, now, dispatch)?;
+    debug_assert!(!is_more, "no block holds so many frames");
     Ok(())
 }
 
@@ -140,12 +190,14 @@ fn receive(
         Frame::Chunk { stream, payload_at } => {
             let complete = lock(&link.assembly).chunk(stream, &bytes[payload_at..])?;
             if let Some(complete) = complete {
+                lock(&link.outbox).withdraw_grant(stream);
                 let head = frame::read_head(&complete.head)?;
                 message(link, peer, head, complete.payload, complete.budgeted_bytes, now, dispatch)?;
             }
         }
         Frame::Abort { stream } => {
             let granted = lock(&link.assembly).abort(stream);
+            lock(&link.outbox).withdraw_grant(stream);
             grant(link, &granted);
         }
         Frame::Grant { stream } => {
@@ -158,7 +210,6 @@ fn receive(
             let mut outbox = lock(&link.outbox);
             outbox.credited(posts, now)?;
             link.tell_writer(outbox);
-            link.made_room();
         }
         Frame::Ping { token } => {
             let mut outbox = lock(&link.outbox);
@@ -192,7 +243,6 @@ fn message(
                 link.tell_writer(outbox);
                 waker
             };
-            link.made_room();
             waker.into_iter().for_each(std::task::Waker::wake);
             return Ok(());
         }
@@ -211,20 +261,31 @@ fn grant(link: &Link, streams: &[u32]) {
     }
     let mut outbox = lock(&link.outbox);
     for &stream in streams {
-        outbox.control(Control::Grant { stream });
+        outbox.grant(stream);
     }
     link.tell_writer(outbox);
 }
 
+/// Ends the connection when its writer ends, even by a panic in a user's type.
+struct CloseWithWriter(Arc<Link>);
+
+impl Drop for CloseWithWriter {
+    fn drop(&mut self) {
+        self.0.close(NotSent::ConnectionLost);
+    }
+}
+
 /// Writes until the connection ends.
 pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
+    let _end = CloseWithWriter(Arc::clone(&link));
     let mut batch = BytesMut::new();
     let (mut payloads, mut collected) = (BytesMut::new(), Vec::new());
     let mut batches = 0;
     while !link.is_closed() {
         let something = link.writer.notified();
-        collect_replies(&link, &mut payloads, &mut collected);
+        // Before anything is taken from where a drain looks for it.
         link.is_writing.store(true, Ordering::Release);
+        collect_replies(&link, &mut payloads, &mut collected);
         lock(&link.outbox).take_output(&mut batch, now());
         if batch.is_empty() {
             link.is_writing.store(false, Ordering::Release);
@@ -242,7 +303,9 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
         }
         link.sent_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         batch.clear();
-        link.made_room();
+        if batch.capacity() > BUFFER_KEPT_BYTES {
+            batch = BytesMut::new();
+        }
         batches += 1;
         if batches % BATCHES_PER_TURN == 0 {
             tokio::task::yield_now().await;
@@ -250,7 +313,6 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
         // What this batch left behind (chunks, replies beyond the bound) is next, without anybody's wake.
         link.writer.notify_one();
     }
-    link.close(NotSent::ConnectionLost);
 }
 
 async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()> {
@@ -259,7 +321,7 @@ async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()
 }
 
 /// A reply on its way from an actor to the outbox.
-struct Collected {
+pub(super) struct Collected {
     call: u32,
     status: Status,
     /// Where its result is in the payloads of the batch; a large one has a buffer of its own.
@@ -267,11 +329,17 @@ struct Collected {
 }
 
 /// Moves the replies that are ready into the outbox, as long as it does not hold too much.
-fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Collected>) {
+pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Collected>) {
     let mut in_flight = lock(&link.in_flight);
-    if in_flight.len() == 0 || lock(&link.outbox).pending_bytes() >= MAX_UNWRITTEN_BYTES {
+    if in_flight.len() == 0 {
         return;
     }
+    let outbox = lock(&link.outbox);
+    if !outbox.takes_replies() {
+        return;
+    }
+    let chunk_bytes = outbox.chunk_bytes();
+    drop(outbox);
     let mut credit = 0;
     let mut released = Vec::new();
     let mut collected_bytes = 0;
@@ -287,7 +355,7 @@ fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Col
         let bytes = payloads.len() - start;
         collected_bytes += bytes;
         let payload =
-            if bytes <= CHUNK_BYTES { Ok(start..start + bytes) } else { Err(payloads.split_off(start)) };
+            if bytes <= chunk_bytes { Ok(start..start + bytes) } else { Err(payloads.split_off(start)) };
         collected.push(Collected { call, status: finished.status, payload });
         collected_bytes < MAX_UNWRITTEN_BYTES
     });
@@ -304,6 +372,9 @@ fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &mut Vec<Col
     }
     drop(outbox);
     payloads.clear();
+    if payloads.capacity() > 2 * BUFFER_KEPT_BYTES {
+        *payloads = BytesMut::new();
+    }
     for bytes in released {
         let granted = lock(&link.assembly).release(bytes);
         grant(link, &granted);
@@ -315,16 +386,12 @@ pub(super) async fn watch_deadlines(link: Arc<Link>) {
     while !link.is_closed() {
         let changed = link.deadlines.notified();
         let now = now();
-        let wakers = {
+        {
             let mut outbox = lock(&link.outbox);
-            match outbox.next_deadline() {
-                Some(deadline) if deadline <= now => outbox.expire(now),
-                _ => Vec::new(),
+            if outbox.next_deadline().is_some_and(|deadline| deadline <= now) {
+                outbox.expire(now);
+                link.tell_writer(outbox);
             }
-        };
-        if !wakers.is_empty() {
-            wake_all(wakers);
-            link.made_room();
         }
         {
             let mut in_flight = lock(&link.in_flight);

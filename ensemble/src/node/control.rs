@@ -92,29 +92,27 @@ pub struct ConnectionInfo {
 }
 
 struct NodeActor {
+    /// Gone when the node has been dropped. A message that still comes then is answered as by a node without anything.
     core: Weak<Core>,
+    server: ServerId,
+    incarnation: Incarnation,
+    roles: Vec<RoleName>,
 }
 
 impl Actor for NodeActor {
     type Context = Context<Self>;
 }
 
-impl NodeActor {
-    fn core(&self) -> Arc<Core> {
-        self.core.upgrade().expect("the node's connections, through which messages come, hold it")
-    }
-}
-
 impl Handler<NodeInfo> for NodeActor {
     type Result = actix::MessageResult<NodeInfo>;
 
     fn handle(&mut self, _: NodeInfo, _: &mut Context<Self>) -> Self::Result {
-        let core = self.core();
+        let core = self.core.upgrade();
         actix::MessageResult(NodeStatus {
-            server: core.server.clone(),
-            incarnation: core.incarnation,
-            roles: core.roles.clone(),
-            addresses: core.addresses(),
+            server: self.server.clone(),
+            incarnation: self.incarnation,
+            roles: self.roles.clone(),
+            addresses: core.map_or_else(Vec::new, |core| core.addresses()),
             process_id: std::process::id(),
         })
     }
@@ -135,7 +133,8 @@ impl Handler<ListActors> for NodeActor {
                 is_alive: exported.manager.is_alive(),
             }
         };
-        self.core().exports.all().iter().map(describe).collect()
+        let exported = self.core.upgrade().map_or_else(Vec::new, |core| core.exports.all());
+        exported.iter().map(describe).collect()
     }
 }
 
@@ -143,7 +142,7 @@ impl Handler<ListConnections> for NodeActor {
     type Result = Vec<ConnectionInfo>;
 
     fn handle(&mut self, _: ListConnections, _: &mut Context<Self>) -> Self::Result {
-        let infos = self.core().peers.infos();
+        let infos = self.core.upgrade().map_or_else(Vec::new, |core| core.peers.infos());
         let describe = |info: crate::connection::LinkInfo| ConnectionInfo {
             peer: info.peer.server,
             incarnation: info.peer.incarnation,
@@ -160,8 +159,11 @@ impl Handler<ListConnections> for NodeActor {
 
 /// Makes it, and starts it on this thread.
 pub(super) fn exports(core: &Core) -> Exports<impl Actor + use<>> {
-    Exports::start(NodeActor { core: core.weak.clone() })
-        .message::<NodeInfo>()
-        .message::<ListActors>()
-        .message::<ListConnections>()
+    let actor = NodeActor {
+        core: core.weak.clone(),
+        server: core.server.clone(),
+        incarnation: core.incarnation,
+        roles: core.roles.clone(),
+    };
+    Exports::start(actor).message::<NodeInfo>().message::<ListActors>().message::<ListConnections>()
 }

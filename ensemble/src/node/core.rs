@@ -7,11 +7,15 @@ use std::{
         Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use actix_rt::ArbiterHandle;
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use super::{
     control::NODE_ACTOR,
@@ -38,6 +42,9 @@ use crate::{
 };
 
 pub(super) type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An actor that has been told to stop gets this much time for it, also when there is none left for its answers.
+const STOP_TIME: Duration = Duration::from_secs(1);
 
 const RUNNING: u8 = 0;
 const DRAINING: u8 = 1;
@@ -150,6 +157,15 @@ impl Core {
         self.stopped.notify_waiters();
     }
 
+    pub(super) async fn until_stopped(&self) {
+        let stopped = self.stopped.notified();
+        tokio::pin!(stopped);
+        stopped.as_mut().enable();
+        if !self.is_stopped() {
+            stopped.await;
+        }
+    }
+
     pub(super) fn resolver(&self) -> Option<Arc<dyn Resolve>> {
         self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -206,7 +222,7 @@ impl Core {
         let (done, is_done) = oneshot::channel();
         let drain = self.limits.drain_timeout;
         self.arbiter.spawn(async move {
-            stop_actor(&exported, drain).await;
+            stop_actor(&exported, Instant::now().checked_add(drain)).await;
             drop(exported);
             if done.send(()).is_err() {
                 tracing::debug!("nobody waits for the shutdown of an actor any more");
@@ -216,13 +232,22 @@ impl Core {
     }
 }
 
-/// Lets an actor answer what it has, and stops it.
-pub(super) async fn stop_actor(exported: &Exported, drain: std::time::Duration) {
-    if tokio::time::timeout(drain, exported.load.idle()).await.is_err() {
+/// Lets an actor answer what it has, until `deadline` if there is one, and stops it.
+pub(super) async fn stop_actor(exported: &Exported, deadline: Option<Instant>) {
+    if by(deadline, exported.load.idle()).await.is_none() {
         tracing::warn!(actor = %exported.name, unanswered = exported.load.count(), "stopping an actor that has not answered everything");
     }
-    if tokio::time::timeout(drain, exported.manager.stop()).await.is_err() {
+    let deadline = deadline.map(|at| at.max(Instant::now() + STOP_TIME));
+    if by(deadline, exported.manager.stop()).await.is_none() {
         tracing::error!(actor = %exported.name, "an actor does not stop");
+    }
+}
+
+/// What comes of `future` before `deadline`.
+pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(future.await),
+        Some(at) => tokio::time::timeout_at(at, future).await.ok(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Capacity of the mailbox of an actor that its export starts: the windows of sixteen busy connections.
-const MAILBOX_CAPACITY: usize = 16 * 1024;
+pub(super) const MAILBOX_CAPACITY: usize = 16 * 1024;
 
 /// Why an actor cannot be exported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -4,14 +4,18 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, PoisonError, Weak},
+    time::Duration,
 };
 
 use actix::Actor;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use super::{
     builder::NodeBuilder,
-    core::{Core, stop_actor},
+    core::{Core, by, stop_actor},
     exports::{ExportError, Exports},
     peers,
     remote::RemoteAddr,
@@ -26,6 +30,9 @@ use crate::{
     wire::limits::Limits,
 };
 
+/// What has been answered is written within this time, also when actors have used up the rest.
+const WRITE_TIME: Duration = Duration::from_secs(1);
+
 struct Owner(Arc<Core>);
 
 impl Drop for Owner {
@@ -35,10 +42,13 @@ impl Drop for Owner {
         self.0.stop_listening.notify_waiters();
         self.0.peers.close_all(&NotSent::ShuttingDown);
         drop(self.0.exports.close());
-        // These usually hold a way to send, and with it what holds them.
-        drop(self.0.resolver.write().unwrap_or_else(PoisonError::into_inner).take());
-        drop(std::mem::take(&mut *lock(&self.0.at_leave)));
-        drop(std::mem::take(&mut *lock(&self.0.at_stop)));
+        // These often hold remote addresses, and through them the node's state.
+        let resolver = self.0.resolver.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(resolver);
+        for hooks in [&self.0.at_leave, &self.0.at_stop] {
+            let hooks = std::mem::take(&mut *lock(hooks));
+            drop(hooks);
+        }
     }
 }
 
@@ -226,13 +236,14 @@ impl Node {
         }
         tracing::info!(server = %core.server, "shutting down");
         let limit = core.limits.drain_timeout;
-        if tokio::time::timeout(limit, Core::run_hooks(&core.at_leave)).await.is_err() {
+        let deadline = Instant::now().checked_add(limit);
+        if by(deadline, Core::run_hooks(&core.at_leave)).await.is_none() {
             tracing::warn!("could not leave the registry in time");
         }
         core.stop_listening.notify_waiters();
         let actors = core.exports.close();
         for exported in &actors {
-            stop_actor(exported, limit).await;
+            stop_actor(exported, deadline).await;
         }
         drop(actors);
         Core::run_hooks(&core.at_stop).await;
@@ -242,7 +253,8 @@ impl Node {
                 link.drained().await;
             }
         };
-        if tokio::time::timeout(limit, drained).await.is_err() {
+        let deadline = deadline.map(|at| at.max(Instant::now() + WRITE_TIME));
+        if by(deadline, drained).await.is_none() {
             tracing::warn!("some answers could not be written in time");
         }
         core.set_stopped();

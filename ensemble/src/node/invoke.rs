@@ -7,6 +7,7 @@
 use std::{
     any::Any,
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,6 +23,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
 use crate::{
+    codec::DecodeError,
     connection::{Dispatched, PendingReply},
     error::{Failure, Refusal},
     message::{Caller, RemoteMessage},
@@ -103,14 +105,23 @@ where
     M::Result: Send,
 {
     fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched {
-        let mut message = match M::decode(payload) {
-            Ok(message) => message,
-            Err(cause) => {
+        // A panic in a message's type is that message's failure, not that of all others on the connection.
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let mut message = M::decode(payload)?;
+            message.received_from(caller);
+            Ok::<M, DecodeError>(message)
+        }));
+        let message = match decoded {
+            Ok(Ok(message)) => message,
+            Ok(Err(cause)) => {
                 tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
                 return Dispatched::Settled(Status::Refused(Refusal::Malformed));
             }
+            Err(_) => {
+                tracing::error!(peer = %caller.server(), message = M::NAME, "a message's type panicked");
+                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+            }
         };
-        message.received_from(caller);
         if !self.addr.connected() {
             return Dispatched::Settled(Status::Refused(Refusal::NoSuchActor));
         }
@@ -162,13 +173,14 @@ where
             return Poll::Ready(Status::Failed(Failure::Died));
         };
         let start = payload.len();
-        Poll::Ready(match M::encode_result(&result, payload) {
-            Ok(()) => Status::Done,
-            Err(cause) => {
-                payload.truncate(start);
-                tracing::error!(message = M::NAME, %cause, "a result cannot be serialised");
-                Status::Failed(Failure::ReplyNotEncodable)
-            }
-        })
+        let encoded = catch_unwind(AssertUnwindSafe(|| M::encode_result(&result, payload)));
+        let cause = match encoded {
+            Ok(Ok(())) => return Poll::Ready(Status::Done),
+            Ok(Err(cause)) => cause.to_string(),
+            Err(_) => "its type panicked".to_owned(),
+        };
+        payload.truncate(start);
+        tracing::error!(message = M::NAME, %cause, "a result cannot be serialised");
+        Poll::Ready(Status::Failed(Failure::ReplyNotEncodable))
     }
 }

@@ -38,9 +38,30 @@ impl Peer {
     }
 }
 
+/// Below this many, peers that nobody needs any more are left where they are.
+const MIN_SWEEP: usize = 64;
+
+#[derive(Default)]
+struct ById {
+    peers: HashMap<ServerId, Arc<Peer>>,
+    /// With so many, those that nobody needs are forgotten.
+    sweep_at: usize,
+}
+
+impl ById {
+    /// Addresses come and go without a connection: what they leave behind stays below what is in use.
+    fn sweep(&mut self) {
+        if self.peers.len() < self.sweep_at.max(MIN_SWEEP) {
+            return;
+        }
+        self.peers.retain(|_, peer| Arc::strong_count(peer) > 1 || lock(&peer.link).is_some());
+        self.sweep_at = 2 * self.peers.len();
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Peers {
-    by_id: Mutex<HashMap<ServerId, Arc<Peer>>>,
+    by_id: Mutex<ById>,
     /// Where servers are that no resolver is asked for.
     routes: Mutex<HashMap<ServerId, Vec<Address>>>,
     /// All connections that stand, also those that nothing is sent over.
@@ -51,11 +72,12 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn get(&self, server: &ServerId) -> Arc<Peer> {
         let mut by_id = lock(&self.by_id);
-        if let Some(peer) = by_id.get(server) {
+        if let Some(peer) = by_id.peers.get(server) {
             return Arc::clone(peer);
         }
+        by_id.sweep();
         let peer = Arc::new(Peer { server: server.clone(), link: Mutex::default() });
-        by_id.insert(server.clone(), Arc::clone(&peer));
+        by_id.peers.insert(server.clone(), Arc::clone(&peer));
         peer
     }
 
@@ -75,19 +97,24 @@ impl Peers {
         self.links().iter().filter_map(|link| link.info()).collect()
     }
 
-    /// Forgets a connection, and its peer when nobody holds an address there.
+    /// Forgets a connection, and its peer when nobody holds an address there. Another connection of the peer's takes
+    /// its place, if there is one: the only way, perhaps, to a node that does not listen.
     pub(super) fn closed(&self, link: &Link) {
-        lock(&self.links).retain(|other| !std::ptr::eq(&**other, link));
+        let other = {
+            let mut links = lock(&self.links);
+            links.retain(|other| !std::ptr::eq(&**other, link));
+            links.iter().rev().find(|other| other.server() == link.server() && !other.is_closed()).cloned()
+        };
         let mut by_id = lock(&self.by_id);
-        let Some(peer) = by_id.get(link.server()) else { return };
+        let Some(peer) = by_id.peers.get(link.server()) else { return };
         let mut current = lock(&peer.link);
-        if current.as_ref().is_some_and(|other| std::ptr::eq(&**other, link)) {
-            *current = None;
+        if current.as_ref().is_some_and(|current| std::ptr::eq(&**current, link)) {
+            *current = other;
         }
         let is_unused = current.is_none() && Arc::strong_count(peer) == 1;
         drop(current);
         if is_unused {
-            by_id.remove(link.server());
+            by_id.peers.remove(link.server());
         }
     }
 
@@ -95,7 +122,7 @@ impl Peers {
         for link in self.links() {
             link.close(why.clone());
         }
-        let peers: Vec<Arc<Peer>> = lock(&self.by_id).values().cloned().collect();
+        let peers: Vec<Arc<Peer>> = lock(&self.by_id).peers.values().cloned().collect();
         for peer in peers {
             let link = lock(&peer.link).take();
             if let Some(link) = link {
@@ -114,25 +141,49 @@ pub(super) fn link_to(core: &Arc<Core>, peer: &Peer) -> Arc<Link> {
     let link = Link::new(peer.server.clone(), true, &core.limits);
     *current = Some(Arc::clone(&link));
     drop(current);
-    if core.is_stopped() || !core.arbiter.spawn(open(Arc::clone(core), Arc::clone(&link))) {
-        link.close(NotSent::ShuttingDown);
+    let opening = Opening { core: Arc::clone(core), link: Arc::clone(&link), why_not: NotSent::ShuttingDown };
+    if !core.is_stopped() {
+        // Dropped where the thread has stopped, which closes the connection too.
+        core.arbiter.spawn(opening.run());
     }
     link
 }
 
-async fn open(core: Arc<Core>, link: Arc<Link>) {
-    link.start();
-    match reach(&core, link.server()).await {
-        Ok((session, address, stream)) => {
-            tracing::debug!(peer = %link.server(), %address, "connected");
-            lock(&core.peers.links).push(Arc::clone(&link));
-            let dispatch = Arc::clone(&core);
-            link.establish(session, address, stream, dispatch);
+/// A connection that is being opened. Dropping it gives it up.
+struct Opening {
+    core: Arc<Core>,
+    link: Arc<Link>,
+    why_not: NotSent,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.link.peer().is_none() {
+            self.link.close(self.why_not.clone());
+            self.core.peers.closed(&self.link);
         }
-        Err(why) => {
-            tracing::debug!(peer = %link.server(), %why, "could not connect");
-            link.close(why);
-            core.peers.closed(&link);
+    }
+}
+
+impl Opening {
+    async fn run(mut self) {
+        let Self { core, link, why_not } = &mut self;
+        link.start();
+        let reached = tokio::select! {
+            reached = reach(core, link.server()) => reached,
+            () = link.ended() => return,
+        };
+        match reached {
+            Ok((session, address, stream)) => {
+                tracing::debug!(peer = %link.server(), %address, "connected");
+                lock(&core.peers.links).push(Arc::clone(link));
+                let dispatch = Arc::clone(core);
+                link.establish(session, address, stream, dispatch);
+            }
+            Err(why) => {
+                tracing::debug!(peer = %link.server(), %why, "could not connect");
+                *why_not = why;
+            }
         }
     }
 }
@@ -242,6 +293,10 @@ pub(super) async fn listen(core: Arc<Core>, mut listener: Listener) {
     let address = listener.address();
     let stop = core.stop_listening.notified();
     tokio::pin!(stop);
+    stop.as_mut().enable();
+    if !core.is_running() {
+        return;
+    }
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -268,43 +323,53 @@ impl Drop for Handshaking<'_> {
 }
 
 async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
+    let limits = &core.limits;
     let count = core.peers.handshakes.fetch_add(1, Ordering::AcqRel);
     let handshaking = Handshaking(&core.peers.handshakes);
+    // To be told why, a peer must be let say hello first. There is a limit to that too.
+    if count >= limits.max_handshakes.saturating_mul(2) {
+        tracing::warn!(%address, from = %stream.from(), "dropped a connection: too many have not authenticated");
+        return;
+    }
+    let connections = lock(&core.peers.links).len().saturating_add(count);
     let turned_down = if !core.is_running() {
         Some(RefuseReason::Draining)
-    } else if count >= core.limits.max_handshakes
-        || lock(&core.peers.links).len() >= core.limits.max_connections
-    {
+    } else if count >= limits.max_handshakes || connections >= limits.max_connections {
         Some(RefuseReason::Overloaded)
     } else {
         None
     };
     let mut claimed = None;
     let handshake = connection::accept(&mut stream, core.local(), &core.cookie, turned_down, &mut claimed);
-    let session = match timeout(core.limits.handshake_timeout, handshake).await {
+    let ended = tokio::select! {
+        ended = timeout(limits.handshake_timeout, handshake) => ended,
+        () = core.until_stopped() => return,
+    };
+    let session = match ended {
         Ok(Ok(session)) => session,
-        Ok(Err(cause)) => {
+        failed => {
+            let cause = match failed {
+                Ok(Err(cause)) => error_chain(&cause),
+                _ => format!("no handshake within {} s", limits.handshake_timeout.as_secs_f32()),
+            };
             let peer = claimed.as_ref().map_or("unknown", ServerId::as_str);
-            let uid = stream.peer_uid;
-            tracing::warn!(%address, peer, uid, cause = %error_chain(&cause), "refused a connection");
-            return;
-        }
-        Err(_) => {
-            let uid = stream.peer_uid;
-            let seconds = core.limits.handshake_timeout.as_secs_f32();
-            tracing::warn!(%address, peer = "unknown", uid, cause = %format_args!("no handshake within {seconds} s"), "refused a connection");
+            tracing::warn!(%address, peer, from = %stream.from(), %cause, "refused a connection");
             return;
         }
     };
-    drop(handshaking);
     let server = session.peer.server.clone();
-    tracing::debug!(peer = %server, %address, "accepted a connection");
-    let link = Link::new(server.clone(), false, &core.limits);
+    tracing::debug!(peer = %server, %address, from = %stream.from(), "accepted a connection");
+    let link = Link::new(server.clone(), false, limits);
     link.start();
     adopt(&core, &server, &link, &session);
     lock(&core.peers.links).push(Arc::clone(&link));
+    drop(handshaking);
     let dispatch = Arc::clone(&core);
     link.establish(session, address, stream, dispatch);
+    // The node may have gone after the last look, and then has not seen this connection.
+    if core.is_stopped() {
+        link.close(NotSent::ShuttingDown);
+    }
 }
 
 /// A connection that came in is the one to send over, unless there is one to the same start of the server already.

@@ -11,13 +11,14 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
     core::Core,
+    exports::MAILBOX_CAPACITY,
     invoke::recipient_of,
     manage::{Ping, Shutdown},
     peers::{Peer, link_to},
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     connection::{Dispatched, Link, PendingReply, now},
     error::{CallError, Failure, NotSent, Refusal, Unknown},
-    id::{ActorName, NameError, Reference},
+    id::{ActorName, MAX_NAME_BYTES, NameError, Reference},
     message::RemoteMessage,
     wire::{outbox::Outgoing, status::Status},
 };
@@ -37,6 +38,9 @@ thread_local! {
 
 /// A scratch buffer that has grown beyond this is let go of.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
+
+/// What a request can carry: 49 days.
+const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
 
 #[derive(Clone)]
 struct Target {
@@ -66,14 +70,14 @@ impl RemoteAddr {
             peer: core.peers.get(&server),
             actor,
         });
-        let timeout = core.limits.call_timeout;
+        let timeout = core.limits.call_timeout.min(MAX_TIMEOUT);
         Self { core, target, lane: LANES.fetch_add(1, Ordering::Relaxed), timeout }
     }
 
-    /// The same, with another deadline for its calls than the node's default.
+    /// The same, with another deadline for its calls than the node's default; 49 days at most.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -93,10 +97,10 @@ impl RemoteAddr {
     /// Sends a message, for a reply. It is on its way when this returns, also when the future is never polled; dropping
     /// the future cancels the call if the actor has not begun it.
     ///
-    /// While the queue to the peer is full, the message waits for room, until its deadline.
+    /// While the peer has no room, the message waits for it, in its order and until its deadline.
     pub fn send<M: RemoteMessage>(&self, message: M) -> CallFuture<M> {
         let state = match self.target() {
-            Ok(target) if target.is_local => self.send_here(target, message),
+            Ok(target) if target.is_local => self.send_here(target, message, Some(now() + self.timeout)),
             Ok(target) => self.send_there(target, &message),
             Err(why) => State::Failed(Some(why.into())),
         };
@@ -115,51 +119,53 @@ impl RemoteAddr {
                 lane: self.lane,
                 payload: &mut *payload,
             };
-            match link.call(outgoing, now, deadline) {
-                // Kept for later: the outbox has left it where it is.
-                Err(NotSent::QueueFull) => Err((NotSent::QueueFull, payload.split().freeze())),
-                other => other.map_err(|why| (why, Bytes::new())),
-            }
+            link.call(outgoing, now, deadline)
         });
         match sent {
             Ok(Ok(key)) => State::Sent(Sent { link, key, is_over: false }),
-            Ok(Err((NotSent::QueueFull, payload))) => {
-                let (actor, lane) = (target.actor.clone(), self.lane);
-                State::Waiting(Box::pin(wait_for_room(link, actor, M::NAME, lane, payload, deadline)))
-            }
-            Ok(Err((why, _))) | Err(why) => State::Failed(Some(why.into())),
+            Ok(Err(why)) | Err(why) => State::Failed(Some(why.into())),
         }
     }
 
-    fn send_here<M: RemoteMessage>(&self, target: &Target, mut message: M) -> State<M> {
-        let exported = match self.core.exports.get(target.actor.as_str().as_bytes()) {
-            Some(_) if !self.core.is_running() => return State::refused(Refusal::ShuttingDown),
-            Some(exported) => exported,
-            None => return State::refused(Refusal::NoSuchActor),
+    fn send_here<M: RemoteMessage>(
+        &self,
+        target: &Target,
+        mut message: M,
+        deadline: Option<Instant>,
+    ) -> State<M> {
+        if !self.core.is_running() {
+            return State::refused(Refusal::ShuttingDown);
+        }
+        let Some(exported) = self.core.exports.get(target.actor.as_str().as_bytes()) else {
+            return State::refused(Refusal::NoSuchActor);
         };
         let typed = exported.invoke(M::NAME.as_bytes()).and_then(recipient_of::<M>);
-        let timeout = self.timeout;
         let Some(recipient) = typed else {
-            return self.deliver_here(target, &message);
+            return self.deliver_here(target, &message, deadline);
         };
         if !recipient.connected() {
             return State::refused(Refusal::NoSuchActor);
+        }
+        // No connection's window bounds what comes from here.
+        if exported.load.count() >= MAILBOX_CAPACITY {
+            return State::refused(Refusal::Overloaded);
         }
         message.received_from(&self.core.caller());
         let request = recipient.send(message);
         let entered = exported.load.enter();
         State::Here(Box::pin(async move {
             let _entered = entered;
-            match tokio::time::timeout(timeout, request).await {
-                Ok(Ok(result)) => Ok(result),
-                Ok(Err(_)) => Err(Failure::Died.into()),
-                Err(_) => Err(Unknown::Deadline.into()),
-            }
+            by(deadline, async { request.await.map_err(|_| Failure::Died.into()) }).await
         }))
     }
 
     /// For what has no actix handler: pings, shutdowns, and messages that the actor does not take.
-    fn deliver_here<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
+    fn deliver_here<M: RemoteMessage>(
+        &self,
+        target: &Target,
+        message: &M,
+        deadline: Option<Instant>,
+    ) -> State<M> {
         let payload = match with_payload(message, |payload| payload.split().freeze()) {
             Ok(payload) => payload,
             Err(why) => return State::Failed(Some(why.into())),
@@ -167,7 +173,6 @@ impl RemoteAddr {
         let caller = self.core.caller();
         let dispatched =
             self.core.deliver(&caller, target.actor.as_str().as_bytes(), M::NAME.as_bytes(), &payload);
-        let timeout = self.timeout;
         State::Here(Box::pin(async move {
             let reply = async move {
                 match dispatched {
@@ -178,7 +183,7 @@ impl RemoteAddr {
                     }
                 }
             };
-            tokio::time::timeout(timeout, reply).await.unwrap_or(Err(Unknown::Deadline.into()))
+            by(deadline, reply).await
         }))
     }
 
@@ -190,12 +195,12 @@ impl RemoteAddr {
     pub fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), CallError> {
         let target = self.target()?;
         if target.is_local {
-            // Polled by nobody: it is in the mailbox, and the actor handles it as one that nobody waits for.
-            return match self.send_here(target, message) {
+            // It is in the mailbox already; the task only keeps it from being cancelled.
+            return match self.send_here(target, message, None) {
                 State::Failed(Some(why)) => Err(why),
                 State::Here(call) => {
-                    self.core.arbiter.spawn(async move { drop(call.await) });
-                    Ok(())
+                    let is_kept = self.core.arbiter.spawn(async move { drop(call.await) });
+                    if is_kept { Ok(()) } else { Err(NotSent::ShuttingDown.into()) }
                 }
                 _ => Ok(()),
             };
@@ -253,6 +258,12 @@ fn with_payload<M: RemoteMessage, T>(
     message: &M,
     use_it: impl FnOnce(&mut BytesMut) -> T,
 ) -> Result<T, NotSent> {
+    const {
+        assert!(
+            !M::NAME.is_empty() && M::NAME.len() <= MAX_NAME_BYTES,
+            "a message's name has 1 to 100 bytes"
+        );
+    }
     // Taken out, so that a message whose serialisation sends a message finds an (empty) buffer too.
     let mut scratch = SCRATCH.take();
     scratch.clear();
@@ -269,17 +280,15 @@ fn with_payload<M: RemoteMessage, T>(
     result
 }
 
-async fn wait_for_room(
-    link: Arc<Link>,
-    actor: ActorName,
-    message: &'static str,
-    lane: u64,
-    payload: Bytes,
-    deadline: std::time::Instant,
-) -> Result<Sent, CallError> {
-    let mut payload = BytesMut::from(payload);
-    let key = link.call_when_room(&actor, message, lane, &mut payload, deadline).await?;
-    Ok(Sent { link, key, is_over: false })
+/// The outcome of a call at its own node, or that of its deadline.
+async fn by<T>(
+    deadline: Option<Instant>,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    match deadline {
+        None => call.await,
+        Some(at) => tokio::time::timeout_at(at.into(), call).await.unwrap_or(Err(Unknown::Deadline.into())),
+    }
 }
 
 fn outcome<M: RemoteMessage>(status: Status, bytes: &Bytes) -> Result<M::Result, CallError> {
@@ -312,7 +321,6 @@ type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>;
 
 enum State<M: RemoteMessage> {
     Sent(Sent),
-    Waiting(Boxed<Sent>),
     Here(Boxed<M::Result>),
     Failed(Option<CallError>),
 }
@@ -337,23 +345,18 @@ impl<M: RemoteMessage> Future for CallFuture<M> {
     type Output = Result<M::Result, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match &mut self.state {
-                State::Sent(sent) => {
-                    let reply = ready!(sent.link.poll_call(sent.key, cx.waker()));
-                    sent.is_over = true;
-                    return Poll::Ready(reply.and_then(|(status, bytes)| outcome::<M>(status, &bytes)));
-                }
-                State::Waiting(waiting) => match ready!(waiting.as_mut().poll(cx)) {
-                    Ok(sent) => self.state = State::Sent(sent),
-                    Err(why) => return Poll::Ready(Err(why)),
-                },
-                State::Here(call) => return call.as_mut().poll(cx),
-                State::Failed(why) => {
-                    return Poll::Ready(Err(why.take().expect("a future is not polled after it is ready")));
-                }
+        let result = match &mut self.state {
+            State::Sent(sent) => {
+                let reply = ready!(sent.link.poll_call(sent.key, cx.waker()));
+                sent.is_over = true;
+                reply.and_then(|(status, bytes)| outcome::<M>(status, &bytes))
             }
-        }
+            State::Here(call) => ready!(call.as_mut().poll(cx)),
+            State::Failed(why) => Err(why.take().expect("a future is not polled after it is ready")),
+        };
+        // The call's number may mean another call from now on.
+        self.state = State::Failed(None);
+        Poll::Ready(result)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::address::Address;
 
 /// As much as a UNIX socket takes before it blocks, about.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Connections that wait to be accepted.
-const BACKLOG: usize = 128;
+/// Connections that wait to be accepted; as many as a socket's listener has.
+const BACKLOG: usize = 1024;
 
 type Listeners = Mutex<HashMap<Arc<str>, mpsc::Sender<Stream>>>;
 
@@ -58,7 +58,7 @@ impl fmt::Debug for MemoryNetwork {
 
 fn stream(end: tokio::io::DuplexStream) -> Stream {
     let (reader, writer) = tokio::io::split(end);
-    Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid: None }
+    Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid: None, peer_address: None }
 }
 
 pub(crate) struct Listener {

@@ -5,7 +5,7 @@ mod memory;
 mod tcp;
 mod unix;
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +23,19 @@ pub(crate) struct Stream {
     pub writer: BoxWriter,
     /// The user at the other end, where the system says who it is.
     pub peer_uid: Option<u32>,
+    /// Where the other end is, where it has a place.
+    pub peer_address: Option<SocketAddr>,
+}
+
+impl Stream {
+    /// What is known of the other end without believing it, for the log.
+    pub(crate) fn from(&self) -> String {
+        match (self.peer_address, self.peer_uid) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(uid)) => format!("user {uid}"),
+            (None, None) => "this process".to_owned(),
+        }
+    }
 }
 
 /// Which addresses a node may use.

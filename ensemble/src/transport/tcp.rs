@@ -13,8 +13,9 @@ pub(super) async fn connect(at: &HostPort) -> io::Result<Stream> {
 
 fn stream(socket: TcpStream) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
+    let peer_address = socket.peer_addr().ok();
     let (reader, writer) = socket.into_split();
-    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid: None })
+    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid: None, peer_address })
 }
 
 pub(crate) struct Listener {

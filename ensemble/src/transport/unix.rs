@@ -27,7 +27,7 @@ pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
 fn stream(socket: UnixStream) -> io::Result<Stream> {
     let peer_uid = Some(socket.peer_cred()?.uid());
     let (reader, writer) = socket.into_split();
-    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid })
+    Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), peer_uid, peer_address: None })
 }
 
 pub(crate) struct Listener {

@@ -68,7 +68,7 @@ impl Assembly {
         }
         let is_granted = !is_budgeted || (self.waiting.is_empty() && self.fits(total));
         if is_granted && is_budgeted {
-            self.used_bytes += total;
+            self.used_bytes = self.used_bytes.saturating_add(total);
         } else if is_budgeted {
             self.waiting.push_back(stream);
         }
@@ -79,7 +79,7 @@ impl Assembly {
 
     /// One message is always let through, so that one larger than the budget does not wait for ever.
     fn fits(&self, total: u64) -> bool {
-        self.used_bytes == 0 || self.used_bytes + total <= self.budget_bytes
+        self.used_bytes == 0 || self.used_bytes.saturating_add(total) <= self.budget_bytes
     }
 
     /// The next bytes of a message; with the last of them, the message.
@@ -103,11 +103,19 @@ impl Assembly {
         Ok(Some(Complete { head: partial.head, payload: partial.data.freeze(), budgeted_bytes }))
     }
 
+    /// Bytes that are held, also those of buffers that are not filled yet.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.streams.values().map(|partial| partial.head.len() + partial.data.capacity()).sum()
+    }
+
     /// The rest of a message will not come. Returns the streams that may go on in its place.
     pub(crate) fn abort(&mut self, stream: u32) -> Vec<u32> {
         self.waiting.retain(|waiting| *waiting != stream);
         match self.streams.remove(&stream) {
             Some(partial) if partial.is_granted && partial.is_budgeted => self.release(partial.total),
+            // It may have kept smaller ones waiting behind it.
+            Some(partial) if partial.is_budgeted => self.release(0),
             _ => Vec::new(),
         }
     }
@@ -121,7 +129,7 @@ impl Assembly {
             if !self.fits(total) {
                 break;
             }
-            self.used_bytes += total;
+            self.used_bytes = self.used_bytes.saturating_add(total);
             if let Some(partial) = self.streams.get_mut(&stream) {
                 partial.is_granted = true;
             }

@@ -27,11 +27,12 @@ pub struct Limits {
     /// back what is over it. Default: 1024.
     pub max_in_flight: u32,
     /// Bytes of large requests of one peer, in transfer or not answered yet; the peer may begin the next when
-    /// there is room (one is always let through). Default: 256 MiB.
+    /// there is room (one is always let through). Also bytes of large replies that wait to be written. Default: 256 MiB.
     pub max_in_flight_bytes: u64,
-    /// Messages to one peer that wait here: for the connection, or for room at the peer. Default: 1024.
+    /// Messages to one peer that wait here: for the connection, or for room at the peer. At this number, messages
+    /// without a reply are refused; calls wait longer, since their callers wait with them. Default: 1024.
     pub max_queued: usize,
-    /// Bytes of those messages. Default: 256 MiB.
+    /// Bytes of those messages, to the same effect. Default: 256 MiB.
     pub max_queued_bytes: usize,
     /// Connections of other nodes at once. Default: 4096.
     pub max_connections: usize,

@@ -1,12 +1,17 @@
-//! The sending side of a connection: what is queued, what is in the buffer for the socket, which calls wait for a
-//! reply. It decides order, limits and fairness; a connection moves its bytes to a socket.
+//! The sending side of a connection: what is queued, and what is in the buffer for the socket. It decides order,
+//! limits and fairness; a connection moves its bytes to a socket.
 //!
 //! - A message goes out when the peer has room (its window of requests and posts that it has not finished). Until
-//!   then, and until there is a connection, it waits in a bounded queue.
+//!   then, and until there is a connection, it waits in a queue. A post is refused when the queue is at its limit. A
+//!   call is not: its caller waits for it and holds its future, so the caller bounds how many there are, and a call
+//!   that waited outside could be overtaken.
 //! - A message longer than a chunk is announced, granted by the peer, and sent in chunks, between which everything
 //!   else passes. Messages of the same *lane* (one sender's) wait until it is sent whole, which keeps their order.
-//! - A call's slot is its number on the wire. It is free again only when the caller has let go of it and the peer
-//!   has answered, so a late reply never meets another call.
+//! - Nothing that the peer sends makes it hold more than a bound: grants that were not written are withdrawn with
+//!   their streams, of pings only the last is answered, and replies are taken as long as
+//!   [`takes_replies`](Outbox::takes_replies) says so.
+
+mod large;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,25 +20,29 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use slab::Slab;
+use large::Bulk;
 use thiserror::Error;
 
 use super::{
+    calls::{Abandoned, Calls, Outcome},
     frame::{self, Control, Head, Route, Trace},
-    limits::{CHUNK_BYTES, Limits, MAX_OPEN_STREAMS},
+    limits::{CHUNK_BYTES, Limits, MAX_FRAME_BYTES},
     status::Status,
 };
 use crate::{
-    error::{CallError, Failure, NotSent, Unknown},
+    error::{Failure, NotSent},
     handshake::PeerLimits,
     id::ActorName,
 };
 
-/// With this much in the buffer no more chunks are added, so that a small frame that comes next is not far behind.
-const CHUNKS_UP_TO_BYTES: usize = 2 * CHUNK_BYTES;
+/// Replies are left where they are while this much waits to be written.
+pub(crate) const MAX_UNWRITTEN_BYTES: usize = 1 << 20;
 
-/// What a reply brought: how the call ended, and the result's bytes.
-pub(crate) type Outcome = Result<(Status, Bytes), CallError>;
+/// With this much in messages that nobody waits for any more, they are thrown away at once.
+const MAX_GIVEN_UP_BYTES: usize = 1 << 20;
+
+/// What a frame holds besides its chunk or payload, at most.
+const HEADER_BYTES: usize = MAX_FRAME_BYTES - CHUNK_BYTES;
 
 /// A message on its way out, its payload in a scratch buffer of the caller.
 pub(crate) struct Outgoing<'a> {
@@ -70,29 +79,6 @@ enum Phase {
     Closed(NotSent),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The peer cannot have begun it.
-    Queued,
-    /// The peer has it, or will.
-    Sent,
-    /// The peer owes nothing any more.
-    Settled,
-}
-
-enum Wait {
-    Waiting(Option<Waker>),
-    Done(Outcome),
-    /// The caller has the outcome, or has gone.
-    Taken,
-}
-
-struct Call {
-    wait: Wait,
-    place: Place,
-    deadline: Instant,
-}
-
 #[derive(Clone, Copy)]
 enum Kind {
     Call(usize),
@@ -109,34 +95,25 @@ struct Item {
     payload: Bytes,
 }
 
-#[derive(PartialEq, Eq)]
-enum Progress {
-    Unannounced,
-    Announced,
-    Granted,
-}
-
-struct Bulk {
-    item: Item,
-    stream: u32,
-    progress: Progress,
-    sent: usize,
-}
-
 /// See the module.
 pub(crate) struct Outbox {
     phase: Phase,
     max_queued: usize,
     max_queued_bytes: usize,
+    max_reply_bytes: u64,
+    /// Longest payload of a frame.
+    chunk_bytes: usize,
     buffer: BytesMut,
     queue: VecDeque<Item>,
-    queued_bytes: usize,
+    /// Of requests and posts: in the queue, behind large messages, and of large messages what is not written.
+    waiting_bytes: usize,
     /// Requests and posts that the peer has not finished; at most the peer's window.
     in_flight: u32,
     posts_in_flight: u32,
-    calls: Slab<Call>,
+    calls: Calls,
     bulk: VecDeque<Bulk>,
-    bulk_bytes: usize,
+    /// Of large replies, what is not written.
+    reply_bytes: u64,
     next_stream: u32,
     /// Lanes with a large message under way, and what waits behind it.
     lanes: HashMap<u64, VecDeque<Item>>,
@@ -144,8 +121,10 @@ pub(crate) struct Outbox {
     is_announced: bool,
     /// The token of the peer's last ping, to be answered.
     pong: Option<u64>,
-    /// No call's deadline is earlier.
-    earliest: Option<Instant>,
+    /// Streams of the peer's that it may send; not told yet.
+    grants: Vec<u32>,
+    /// Of callers whose calls ended while something else was done.
+    wakers: Vec<Waker>,
 }
 
 impl Outbox {
@@ -154,35 +133,49 @@ impl Outbox {
             phase: Phase::Connecting,
             max_queued: limits.max_queued,
             max_queued_bytes: limits.max_queued_bytes,
+            max_reply_bytes: limits.max_in_flight_bytes,
+            chunk_bytes: CHUNK_BYTES,
             buffer: BytesMut::new(),
             queue: VecDeque::new(),
-            queued_bytes: 0,
+            waiting_bytes: 0,
             in_flight: 0,
             posts_in_flight: 0,
-            calls: Slab::new(),
+            calls: Calls::default(),
             bulk: VecDeque::new(),
-            bulk_bytes: 0,
+            reply_bytes: 0,
             next_stream: 0,
             lanes: HashMap::new(),
             is_announced: false,
             pong: None,
-            earliest: None,
+            grants: Vec::new(),
+            wakers: Vec::new(),
         }
     }
 
-    /// The connection stands: what has waited for it goes out.
+    /// The connection stands: what has waited for it goes out. One that was closed before stays closed.
     pub(crate) fn open(&mut self, peer: PeerLimits, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        let frame_bytes = usize::try_from(peer.max_frame_bytes).unwrap_or(usize::MAX);
+        self.chunk_bytes = frame_bytes.saturating_sub(HEADER_BYTES).clamp(1, CHUNK_BYTES);
         self.phase = Phase::Open(peer);
         self.pump(now);
+    }
+
+    /// The longest result that [`reply`](Self::reply) takes.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))
     }
 
-    /// Bytes that wait here: in the buffer, in the queue, and of large messages.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        self.buffer.len() + self.queued_bytes + self.bulk_bytes
+    /// Whether replies are to be handed over now. The own messages do not count: they may wait for room at the peer,
+    /// which may wait for these replies.
+    pub(crate) fn takes_replies(&self) -> bool {
+        self.buffer.len() < MAX_UNWRITTEN_BYTES && self.reply_bytes < self.max_reply_bytes
     }
 
     /// Calls that are not answered, and posts that are not taken.
@@ -193,7 +186,8 @@ impl Outbox {
     /// Whether there is something for [`take_output`](Self::take_output) that the writer has not been told of. Whoever
     /// is told `true` must tell it.
     pub(crate) fn announce_output(&mut self) -> bool {
-        let is_news = !self.is_announced && (!self.is_flushed() || self.pong.is_some());
+        let has_output = !self.is_flushed() || self.pong.is_some() || !self.grants.is_empty();
+        let is_news = !self.is_announced && has_output;
         self.is_announced |= is_news;
         is_news
     }
@@ -201,6 +195,23 @@ impl Outbox {
     /// Answers the peer's ping. Only the last one, if it sends them faster than it reads the answers.
     pub(crate) fn answer_ping(&mut self, token: u64) {
         self.pong = Some(token);
+    }
+
+    /// Lets the peer send an announced message.
+    pub(crate) fn grant(&mut self, stream: u32) {
+        if self.peer_limits().is_some() {
+            self.grants.push(stream);
+        }
+    }
+
+    /// The announced message needs no grant any more: it is there, or will not come.
+    pub(crate) fn withdraw_grant(&mut self, stream: u32) {
+        self.grants.retain(|granted| *granted != stream);
+    }
+
+    /// The callers to be woken; to be called where user code may run.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
     }
 
     /// Whether nothing is left to be written.
@@ -219,27 +230,22 @@ impl Outbox {
         self.peer_limits().is_some_and(|peer| self.in_flight < peer.max_in_flight)
     }
 
-    /// Whether a message with such a payload is taken now.
-    fn admit(&self, payload_bytes: usize) -> Result<(), NotSent> {
+    fn check_length(&self, payload_bytes: usize) -> Result<(), NotSent> {
         match &self.phase {
-            Phase::Closed(why) => return Err(why.clone()),
+            Phase::Closed(why) => Err(why.clone()),
             Phase::Open(peer) if payload_bytes as u64 > peer.max_message_bytes => {
-                return Err(NotSent::TooLarge { bytes: payload_bytes as u64, limit: peer.max_message_bytes });
+                Err(NotSent::TooLarge { bytes: payload_bytes as u64, limit: peer.max_message_bytes })
             }
-            _ => {}
+            _ => Ok(()),
         }
-        let goes_out_now = self.queue.is_empty() && self.has_window() && payload_bytes <= CHUNK_BYTES;
-        if !goes_out_now
-            && (self.queue.len() >= self.max_queued
-                || (self.waiting_bytes() > 0 && self.waiting_bytes() + payload_bytes > self.max_queued_bytes))
-        {
-            return Err(NotSent::QueueFull);
-        }
-        Ok(())
     }
 
-    fn waiting_bytes(&self) -> usize {
-        self.queued_bytes + self.bulk_bytes
+    /// Whether a message can be written at once.
+    fn goes_out_now(&self, lane: u64, payload_bytes: usize) -> bool {
+        self.queue.is_empty()
+            && self.has_window()
+            && payload_bytes <= self.chunk_bytes
+            && (self.lanes.is_empty() || !self.lanes.contains_key(&lane))
     }
 
     /// Takes a call; its outcome is got with [`poll_call`](Self::poll_call). The flag says that its deadline comes
@@ -250,30 +256,29 @@ impl Outbox {
         now: Instant,
         deadline: Instant,
     ) -> Result<(usize, bool), NotSent> {
-        self.admit(message.payload.len())?;
-        let call = Call { wait: Wait::Waiting(None), place: Place::Queued, deadline };
-        let key = self.calls.insert(call);
+        self.check_length(message.payload.len())?;
+        let (key, is_earliest) = self.calls.insert(message.payload.len(), deadline);
         self.submit(Kind::Call(key), message, now);
-        let is_earliest = self.earliest.is_none_or(|earliest| deadline < earliest);
-        if is_earliest {
-            self.earliest = Some(deadline);
-        }
         Ok((key, is_earliest))
     }
 
     /// Takes a message that gets no reply.
     pub(crate) fn post(&mut self, message: Outgoing<'_>, now: Instant) -> Result<(), NotSent> {
-        self.admit(message.payload.len())?;
+        let bytes = message.payload.len();
+        self.check_length(bytes)?;
+        let waiting = self.waiting_bytes;
+        if !self.goes_out_now(message.lane, bytes)
+            && (self.queue.len() >= self.max_queued
+                || (waiting > 0 && waiting.saturating_add(bytes) > self.max_queued_bytes))
+        {
+            return Err(NotSent::QueueFull);
+        }
         self.submit(Kind::Post, message, now);
         Ok(())
     }
 
     fn submit(&mut self, kind: Kind, message: Outgoing<'_>, now: Instant) {
-        let direct = self.queue.is_empty()
-            && self.has_window()
-            && message.payload.len() <= CHUNK_BYTES
-            && (self.lanes.is_empty() || !self.lanes.contains_key(&message.lane));
-        if direct {
+        if self.goes_out_now(message.lane, message.payload.len()) {
             self.count_in(kind);
             let route = Route {
                 actor: message.actor.as_str().as_bytes(),
@@ -292,7 +297,7 @@ impl Outbox {
             lane: message.lane,
             payload: message.payload.split().freeze(),
         };
-        self.queued_bytes += item.payload.len();
+        self.waiting_bytes += item.payload.len();
         self.queue.push_back(item);
         self.pump(now);
     }
@@ -312,7 +317,14 @@ impl Outbox {
             return self.reply(call, Status::Failed(Failure::ReplyTooLarge), &[]);
         }
         let kind = Kind::Reply { call, status: status.code() };
+        self.reply_bytes += payload.len() as u64;
         self.push_bulk(Item { kind, actor: None, message: "", trace: None, lane: 0, payload });
+    }
+
+    /// Bytes that wait here, whatever they are.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn unwritten_bytes(&self) -> usize {
+        self.buffer.len() + self.waiting_bytes + self.reply_bytes as usize + 4 * self.grants.len()
     }
 
     /// Takes a frame that steers the connection.
@@ -332,7 +344,7 @@ impl Outbox {
     fn head<'a>(&self, kind: Kind, route: Route<'a>, now: Instant) -> Head<'a> {
         match kind {
             Kind::Call(key) => {
-                let left = self.calls[key].deadline.saturating_duration_since(now);
+                let left = self.calls.deadline(key).saturating_duration_since(now);
                 let timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
                 Head::Request { call: key as u32, timeout_ms, route }
             }
@@ -345,29 +357,7 @@ impl Outbox {
         let head = self.head(kind, route, now);
         frame::write_message(&head, payload, &mut self.buffer);
         if let Kind::Call(key) = kind {
-            self.calls[key].place = Place::Sent;
-        }
-    }
-
-    fn push_bulk(&mut self, item: Item) {
-        self.bulk_bytes += item.payload.len();
-        self.bulk.push_back(Bulk { item, stream: 0, progress: Progress::Unannounced, sent: 0 });
-    }
-
-    /// Whether somebody still waits for it. A call that nobody waits for is settled here.
-    fn is_wanted(&mut self, kind: Kind) -> bool {
-        let Kind::Call(key) = kind else { return true };
-        let call = &mut self.calls[key];
-        match call.wait {
-            Wait::Waiting(_) => true,
-            Wait::Done(_) => {
-                call.place = Place::Settled;
-                false
-            }
-            Wait::Taken => {
-                self.calls.remove(key);
-                false
-            }
+            self.calls.sent(key);
         }
     }
 
@@ -376,36 +366,60 @@ impl Outbox {
         while self.has_window()
             && let Some(item) = self.queue.pop_front()
         {
-            self.queued_bytes -= item.payload.len();
-            if self.is_wanted(item.kind) {
-                let peer_limit = self.peer_limits().map_or(u64::MAX, |peer| peer.max_message_bytes);
-                if item.payload.len() as u64 > peer_limit {
-                    self.settle_unsent(
-                        item.kind,
-                        NotSent::TooLarge { bytes: item.payload.len() as u64, limit: peer_limit },
-                    );
-                    continue;
-                }
-                self.count_in(item.kind);
-                self.dispatch(item, now);
+            if !self.is_wanted(item.kind) {
+                self.waiting_bytes -= item.payload.len();
+                continue;
             }
+            if let Err(why) = self.check_length(item.payload.len()) {
+                self.waiting_bytes -= item.payload.len();
+                self.refuse(&item, why);
+                continue;
+            }
+            self.count_in(item.kind);
+            self.dispatch(item, now);
         }
     }
 
-    fn settle_unsent(&mut self, kind: Kind, why: NotSent) {
-        if let Kind::Call(key) = kind {
-            self.calls[key].place = Place::Settled;
-            if let Some(waker) = self.finish(key, Err(why.into())) {
-                waker.wake();
-            }
+    fn is_wanted(&mut self, kind: Kind) -> bool {
+        is_wanted(&mut self.calls, kind)
+    }
+
+    /// For what was taken before the peer's limits were known.
+    fn refuse(&mut self, item: &Item, why: NotSent) {
+        match item.kind {
+            Kind::Call(key) => self.wakers.extend(self.calls.refuse(key, why)),
+            _ => tracing::warn!(message = item.message, %why, "dropped a message"),
         }
+    }
+
+    /// Throws away messages that nobody waits for, when there are many or they are long.
+    fn tidy(&mut self, now: Instant) {
+        let (count, bytes) = self.calls.given_up();
+        if count == 0 || (2 * count < self.queue.len() && bytes < MAX_GIVEN_UP_BYTES) {
+            return;
+        }
+        let Self { calls, queue, lanes, waiting_bytes, in_flight, .. } = self;
+        let mut keep = |item: &Item| {
+            let is_wanted = is_wanted(calls, item.kind);
+            if !is_wanted {
+                *waiting_bytes -= item.payload.len();
+            }
+            is_wanted
+        };
+        queue.retain(&mut keep);
+        for held in lanes.values_mut() {
+            let before = held.len();
+            held.retain(&mut keep);
+            *in_flight -= (before - held.len()) as u32;
+        }
+        self.pump(now);
     }
 
     /// Sends what has its place in the peer's window, or puts it behind a large message of its lane.
     fn dispatch(&mut self, item: Item, now: Instant) {
         if let Some(held) = self.lanes.get_mut(&item.lane) {
             held.push_back(item);
-        } else if item.payload.len() <= CHUNK_BYTES {
+        } else if item.payload.len() <= self.chunk_bytes {
             self.dispatch_small(item, now);
         } else {
             self.lanes.insert(item.lane, VecDeque::new());
@@ -414,29 +428,10 @@ impl Outbox {
     }
 
     fn dispatch_small(&mut self, item: Item, now: Instant) {
+        self.waiting_bytes -= item.payload.len();
         let actor = item.actor.as_ref().map_or("", ActorName::as_str).as_bytes();
         let route = Route { actor, message: item.message.as_bytes(), trace: item.trace };
         self.write_whole(item.kind, route, &item.payload, now);
-    }
-
-    /// A large message is out of the way: what waited behind it in its lane goes on.
-    fn release_lane(&mut self, lane: u64, now: Instant) {
-        let Some(held) = self.lanes.get_mut(&lane) else { return };
-        let mut held = std::mem::take(held);
-        while let Some(item) = held.pop_front() {
-            if !self.is_wanted(item.kind) {
-                self.in_flight -= 1;
-                continue;
-            }
-            if item.payload.len() > CHUNK_BYTES {
-                self.push_bulk(item);
-                self.lanes.insert(lane, held);
-                return self.pump(now);
-            }
-            self.dispatch_small(item, now);
-        }
-        self.lanes.remove(&lane);
-        self.pump(now);
     }
 
     /// Moves what is to be written into `into`, which must be empty. Large messages get their turn here.
@@ -445,88 +440,15 @@ impl Outbox {
         if let Some(token) = self.pong.take() {
             self.control(Control::Pong { token });
         }
+        for stream in self.grants.drain(..) {
+            frame::write_control(&Control::Grant { stream }, &mut self.buffer);
+        }
         if !self.bulk.is_empty() && self.peer_limits().is_some() {
             self.drop_unwanted_bulk(now);
             self.announce_bulk(now);
             self.write_chunks(now);
         }
         std::mem::swap(&mut self.buffer, into);
-    }
-
-    fn drop_unwanted_bulk(&mut self, now: Instant) {
-        let mut at = 0;
-        while at < self.bulk.len() {
-            let kind = self.bulk[at].item.kind;
-            if self.is_wanted(kind) {
-                at += 1;
-                continue;
-            }
-            if let Some(bulk) = self.bulk.remove(at) {
-                self.bulk_bytes -= bulk.item.payload.len() - bulk.sent;
-                if bulk.progress != Progress::Unannounced {
-                    frame::write_control(&Control::Abort { stream: bulk.stream }, &mut self.buffer);
-                }
-                self.in_flight -= 1;
-                self.release_lane(bulk.item.lane, now);
-            }
-        }
-    }
-
-    fn announce_bulk(&mut self, now: Instant) {
-        for replies in [false, true] {
-            let of_kind = |bulk: &Bulk| matches!(bulk.item.kind, Kind::Reply { .. }) == replies;
-            let is_open = |bulk: &&Bulk| of_kind(bulk) && bulk.progress != Progress::Unannounced;
-            for _ in self.bulk.iter().filter(is_open).count()..MAX_OPEN_STREAMS {
-                let is_next = |bulk: &Bulk| of_kind(bulk) && bulk.progress == Progress::Unannounced;
-                let Some(at) = self.bulk.iter().position(is_next) else { break };
-                self.announce(at, now);
-            }
-        }
-    }
-
-    fn announce(&mut self, at: usize, now: Instant) {
-        let stream = self.next_stream;
-        self.next_stream = self.next_stream.wrapping_add(1);
-        let item = &self.bulk[at].item;
-        let actor = item.actor.as_ref().map_or("", ActorName::as_str).as_bytes();
-        let route = Route { actor, message: item.message.as_bytes(), trace: item.trace };
-        let head = self.head(item.kind, route, now);
-        frame::write_open(stream, item.payload.len() as u64, &head, &mut self.buffer);
-        self.bulk[at].stream = stream;
-        self.bulk[at].progress = Progress::Announced;
-    }
-
-    /// One chunk of each granted message in turn, until the buffer holds enough.
-    fn write_chunks(&mut self, now: Instant) {
-        while self.buffer.len() < CHUNKS_UP_TO_BYTES {
-            let granted = self.bulk.iter().position(|bulk| bulk.progress == Progress::Granted);
-            let Some(mut bulk) = granted.and_then(|at| self.bulk.remove(at)) else { return };
-            let payload = &bulk.item.payload;
-            let until = payload.len().min(bulk.sent + CHUNK_BYTES);
-            frame::write_chunk(bulk.stream, &payload[bulk.sent..until], &mut self.buffer);
-            self.bulk_bytes -= until - bulk.sent;
-            bulk.sent = until;
-            if until < payload.len() {
-                self.bulk.push_back(bulk);
-                continue;
-            }
-            if let Kind::Call(key) = bulk.item.kind {
-                self.calls[key].place = Place::Sent;
-            }
-            if !matches!(bulk.item.kind, Kind::Reply { .. }) {
-                self.release_lane(bulk.item.lane, now);
-            }
-            self.announce_bulk(now);
-        }
-    }
-
-    /// The peer has room for an announced message. One that was dropped meanwhile is not an error.
-    pub(crate) fn granted(&mut self, stream: u32) {
-        let announced =
-            self.bulk.iter_mut().find(|bulk| bulk.progress == Progress::Announced && bulk.stream == stream);
-        if let Some(bulk) = announced {
-            bulk.progress = Progress::Granted;
-        }
     }
 
     /// The peer has taken so many posts.
@@ -548,122 +470,69 @@ impl Outbox {
         payload: Bytes,
         now: Instant,
     ) -> Result<Option<Waker>, Violation> {
-        let key = call as usize;
-        match self.calls.get_mut(key) {
-            Some(call) if call.place == Place::Sent => call.place = Place::Settled,
-            _ => return Err(Violation::UnexpectedReply),
-        }
+        let waker = self.calls.replied(call as usize, status, payload).ok_or(Violation::UnexpectedReply)?;
         self.in_flight -= 1;
-        let waker = self.finish(key, Ok((status, payload)));
         if !self.queue.is_empty() {
             self.pump(now);
         }
         Ok(waker)
     }
 
-    /// Gives a call its outcome, if it still waits for one.
-    fn finish(&mut self, key: usize, outcome: Outcome) -> Option<Waker> {
-        let call = &mut self.calls[key];
-        match &mut call.wait {
-            Wait::Waiting(waker) => {
-                let waker = waker.take();
-                call.wait = Wait::Done(outcome);
-                waker
-            }
-            Wait::Done(_) => None,
-            Wait::Taken => {
-                if call.place == Place::Settled {
-                    self.calls.remove(key);
-                }
-                None
-            }
-        }
+    /// The outcome of a call, which can be had once. A waker that is not needed any more goes to `stale`, to be dropped
+    /// where user code may run.
+    pub(crate) fn poll_call(
+        &mut self,
+        key: usize,
+        waker: &Waker,
+        stale: &mut Option<Waker>,
+    ) -> Poll<Outcome> {
+        self.calls.poll(key, waker, stale)
     }
 
-    /// The outcome of a call, which can be had once.
-    pub(crate) fn poll_call(&mut self, key: usize, waker: &Waker) -> Poll<Outcome> {
-        let call = &mut self.calls[key];
-        if let Wait::Waiting(waiting) = &mut call.wait {
-            if !waiting.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *waiting = Some(waker.clone());
-            }
-            return Poll::Pending;
-        }
-        let taken = std::mem::replace(&mut call.wait, Wait::Taken);
-        if call.place == Place::Settled {
-            self.calls.remove(key);
-        }
-        match taken {
-            Wait::Done(outcome) => Poll::Ready(outcome),
-            _ => unreachable!("a call's outcome is taken once"),
-        }
-    }
-
-    /// The caller of a call whose outcome it has not taken no longer waits.
-    pub(crate) fn abandon(&mut self, key: usize) {
-        let call = &mut self.calls[key];
-        let was_waiting = matches!(call.wait, Wait::Waiting(_));
-        call.wait = Wait::Taken;
-        match call.place {
-            Place::Settled => {
-                self.calls.remove(key);
-            }
-            Place::Sent if was_waiting => self.control(Control::Cancel { call: key as u32 }),
-            Place::Sent | Place::Queued => {}
+    /// The caller of a call whose outcome it has not taken no longer waits. Its waker goes to `stale`.
+    pub(crate) fn abandon(&mut self, key: usize, now: Instant, stale: &mut Option<Waker>) {
+        match self.calls.abandon(key, stale) {
+            Abandoned::Cancel => self.control(Control::Cancel { call: key as u32 }),
+            Abandoned::Unsent => self.tidy(now),
+            Abandoned::Nothing => {}
         }
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.earliest
+        self.calls.next_deadline()
     }
 
-    /// Ends the calls whose deadline has passed; the wakers are their callers'.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        let mut earliest: Option<Instant> = None;
-        for (_, call) in &mut self.calls {
-            let Wait::Waiting(waker) = &mut call.wait else { continue };
-            if call.deadline > now {
-                earliest = Some(earliest.map_or(call.deadline, |other| other.min(call.deadline)));
-                continue;
-            }
-            wakers.extend(waker.take());
-            let why = match call.place {
-                Place::Queued => CallError::NotSent(NotSent::Deadline),
-                Place::Sent | Place::Settled => CallError::Unknown(Unknown::Deadline),
-            };
-            call.wait = Wait::Done(Err(why));
-        }
-        self.earliest = earliest;
-        wakers
+    /// Ends the calls whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let wakers = self.calls.expire(now);
+        self.wakers.extend(wakers);
+        self.tidy(now);
     }
 
     /// Ends everything: there is no connection (any more). `why` is what later messages are told.
-    pub(crate) fn close(&mut self, why: NotSent) -> Vec<Waker> {
+    pub(crate) fn close(&mut self, why: NotSent) {
         if self.is_closed() {
-            return Vec::new();
+            return;
         }
-        self.phase = Phase::Closed(why.clone());
+        let wakers = self.calls.close(&why);
+        self.wakers.extend(wakers);
+        self.phase = Phase::Closed(why);
         self.queue.clear();
         self.bulk.clear();
         self.lanes.clear();
+        self.grants.clear();
+        self.pong = None;
         self.buffer = BytesMut::new();
-        (self.queued_bytes, self.bulk_bytes, self.in_flight, self.posts_in_flight) = (0, 0, 0, 0);
-        let mut wakers = Vec::new();
-        self.calls.retain(|_, call| {
-            let place = std::mem::replace(&mut call.place, Place::Settled);
-            if let Wait::Waiting(waker) = &mut call.wait {
-                wakers.extend(waker.take());
-                call.wait = Wait::Done(Err(match place {
-                    Place::Queued => CallError::NotSent(why.clone()),
-                    Place::Sent | Place::Settled => CallError::Unknown(Unknown::ConnectionLost),
-                }));
-            }
-            !matches!(call.wait, Wait::Taken)
-        });
-        self.earliest = None;
-        wakers
+        (self.waiting_bytes, self.reply_bytes, self.in_flight, self.posts_in_flight) = (0, 0, 0, 0);
+    }
+}
+
+/// Whether somebody still waits for a message that has not been sent. If not, it must be thrown away.
+fn is_wanted(calls: &mut Calls, kind: Kind) -> bool {
+    match kind {
+        Kind::Call(key) => calls.is_wanted(key),
+        Kind::Post | Kind::Reply { .. } => true,
     }
 }
 

@@ -67,6 +67,8 @@ struct Writer {
     ballast: Ballast,
     /// The last commit freed pages, which LMDB uses again only after one more commit.
     has_fresh_free_pages: bool,
+    /// The map reaches into what is kept back for removes.
+    reserve_is_open: bool,
 }
 
 /// A value and what is known about it.
@@ -109,7 +111,7 @@ impl Store {
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
-        let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true });
+        let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
         let directory = directory.to_owned();
         Ok(Self { inner: Arc::new(Inner { options, directory, environment, writer, _lock: lock }) })
     }
@@ -217,11 +219,8 @@ impl Inner {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(writes.len());
         self.commit_in_parts(&mut writer, writes, &mut results);
-        if self.environment.map_bytes() > self.options.put_ceiling() {
-            // What removes needed beyond is closed to puts again. LMDB keeps at least what is in use.
-            if let Err(error) = self.environment.resize(self.options.put_ceiling()) {
-                tracing::error!(%error, "the map of the store is lost");
-            }
+        if let Err(error) = self.close_reserve(&mut writer) {
+            tracing::error!(%error, "the map of the store is lost");
         }
         if results.iter().any(|result| matches!(result, Ok(Applied::Stored(_)))) {
             writer.ballast.refill();
@@ -266,7 +265,7 @@ impl Inner {
             let may_retry = match failure {
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
-                    self.grow(needed_bytes, ceiling)? || self.settle_free_pages(writer)?
+                    self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
                 }
                 Failure::DiskFull => only_removes && writer.ballast.release(),
                 Failure::Storage(_) => false,
@@ -278,13 +277,14 @@ impl Inner {
     }
 
     /// Grows the map towards `ceiling`. Says whether it did.
-    fn grow(&self, needed_bytes: usize, ceiling: usize) -> Result<bool, Failure> {
+    fn grow(&self, writer: &mut Writer, needed_bytes: usize, ceiling: usize) -> Result<bool, Failure> {
         let current = self.environment.map_bytes();
         if current >= ceiling {
             return Ok(false);
         }
         let grown = StoreOptions::grown_map(current, needed_bytes, ceiling);
-        tracing::info!(from = current, to = grown, "the map of the store grows");
+        writer.reserve_is_open |= grown > self.options.put_ceiling();
+        tracing::debug!(from = current, to = grown, "the map of the store grows");
         self.environment.resize(grown).map_err(Failure::Storage)?;
         Ok(true)
     }
@@ -295,16 +295,22 @@ impl Inner {
             return Ok(false);
         }
         // The commit needs a few pages itself, from those that are kept back.
-        if self.environment.map_bytes() < self.options.map_ceiling() {
-            self.environment.resize(self.options.map_ceiling()).map_err(Failure::Storage)?;
-        }
+        while self.grow(writer, 0, self.options.map_ceiling())? {}
         let settled = self.environment.write(write::touch);
-        self.environment.resize(self.options.put_ceiling()).map_err(Failure::Storage)?;
+        self.close_reserve(writer).map_err(Failure::Storage)?;
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),
             Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
             Err(storage) => Err(storage),
         }
+    }
+
+    /// Closes what removes have taken of the map to puts again. LMDB keeps at least what is in use.
+    fn close_reserve(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        if std::mem::take(&mut writer.reserve_is_open) {
+            self.environment.resize(self.options.put_ceiling())?;
+        }
+        Ok(())
     }
 
     fn failure(&self, error: heed::Error) -> Failure {

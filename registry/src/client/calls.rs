@@ -19,6 +19,7 @@ use super::{
 use crate::{
     ACTOR, Announcement, Heartbeat, SERVER, ServerInfo,
     messages::{self, Lease, MAX_PAGE, Page},
+    server_id,
 };
 
 /// Deadline of a lookup that a call waits for: shorter than the call's own, so that what was known before can still be
@@ -38,9 +39,7 @@ pub struct Client {
 impl Client {
     /// Asks the registry at that address from `node`: its route to the server [`SERVER`] is set to it.
     pub fn new(node: &Node, registry: Address) -> Self {
-        if let Ok(server) = ServerId::new(SERVER) {
-            node.set_route(server, vec![registry]);
-        }
+        node.set_route(server_id(), vec![registry]);
         Self::of(node)
     }
 

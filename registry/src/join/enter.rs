@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use ensemble::{Address, HomeError, Incarnation, Node, NodeBuilder, ServerId, StartError};
+use ensemble::{Address, HomeError, Incarnation, Node, NodeBuilder, StartError};
 use tokio::time::{sleep, timeout};
 
 use super::{backoff::Backoff, error::JoinError, keeper::Keeper};
 use crate::{
-    Announcement, Client, ClientError, SERVER,
+    Announcement, Client, ClientError,
     messages::{Denied, Lease},
+    server_id,
 };
 
 /// Time for the withdrawal when a node leaves. A registry that is away must not hold it up.
@@ -56,7 +57,7 @@ impl Join for NodeBuilder {
 /// A node that is about to join: await it.
 ///
 /// - Without an address to listen at, the node listens at the UNIX socket of its id in the home.
-/// - The registry is the one at the UNIX socket of [`SERVER`] in the home, unless another was named.
+/// - The registry is the one at the UNIX socket of [`SERVER`](crate::SERVER) in the home, unless another was named.
 /// - From then on the node keeps its lease by itself, also when the registry goes away and comes back, and resolves
 ///   other servers through it. When it shuts down, it withdraws first.
 /// - When another server takes over its id (possible only once nothing answered at this node's addresses, or its
@@ -162,7 +163,7 @@ fn find_registry(builder: &mut NodeBuilder, given: Option<Address>) -> Result<Ad
         return Ok(registry);
     }
     let home = builder.resolve_home()?;
-    let registry = home.socket(&ServerId::new(SERVER).expect("it is a name"))?;
+    let registry = home.socket(&server_id())?;
     *builder = builder.clone().home(home);
     Ok(registry)
 }

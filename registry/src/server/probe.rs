@@ -15,6 +15,10 @@ pub(super) async fn is_alive(
     incarnation: Incarnation,
     addresses: &[Address],
 ) -> bool {
+    // A node does not connect to itself.
+    if server == node.server() {
+        return incarnation == node.incarnation();
+    }
     let mut answers = JoinSet::new();
     for address in addresses {
         answers.spawn(node.probe(server, address));

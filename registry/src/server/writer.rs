@@ -201,6 +201,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_disk_is_told_until_there_is_room_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::open_sized(dir.path(), 128 << 10).unwrap();
+        let (mut writer, closed) = Writer::start(snapshot).unwrap();
+        let mut count = 0;
+        while writer.apply(vec![Write::Put(entry(&format!("s{count}")))]).unwrap().await.unwrap() {
+            count += 1;
+        }
+        assert!(count > 0 && writer.needs_all());
+        // Not even nothing is promised while a write is missing.
+        assert!(!writer.apply(vec![]).unwrap().await.unwrap());
+        assert!(writer.replace(vec![entry("a")]).unwrap().await.unwrap());
+        assert!(!writer.needs_all());
+        assert!(writer.apply(vec![Write::Put(entry("b"))]).unwrap().await.unwrap());
+        drop(writer);
+        assert!(closed.await.is_err());
+        assert_eq!(Snapshot::open(dir.path()).unwrap().load().unwrap(), [entry("a"), entry("b")]);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_is_told_and_makes_up_for_it_later() {
         let (jobs, mut queue) = mpsc::channel(1);
         let mut writer = Writer { jobs, has_failed: Arc::default(), has_missed: false };

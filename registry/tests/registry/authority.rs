@@ -1,7 +1,13 @@
 //! Who may say what about whom.
 
+use std::time::Duration;
+
 use ensemble::{CallError, Cookie, Incarnation, Refusal};
-use registry::{Client, ClientError, JoinError, SERVER, messages, messages::Denied};
+use registry::{
+    Client, ClientError, Join, JoinError, Liveness, SERVER, enter,
+    messages::{self, Denied},
+};
+use tokio::time::{pause, sleep};
 
 use crate::common::{Ensemble, address, announce, announcement, id};
 
@@ -83,7 +89,7 @@ async fn what_breaks_a_bound_is_refused_with_the_bound() {
     let ensemble = Ensemble::new();
     let _registry = ensemble.registry().await;
     let long = ensemble.builder("a").listen(address("a"));
-    let refused = registry::Join::join_at(long, address(SERVER)).agent("x".repeat(101)).await;
+    let refused = long.join_at(address(SERVER)).agent("x".repeat(101)).await;
     match refused {
         Err(JoinError::Refused { source: Denied::Refused(refusal), .. }) => {
             assert_eq!(refusal, registry::Refusal::AgentTooLong { bytes: 101, limit: 100 });
@@ -102,4 +108,20 @@ async fn a_node_without_a_registry_says_so() {
         matches!(&refused, Err(JoinError::Unreachable { source, .. }) if *source == no_such_actor),
         "{refused:?}"
     );
+}
+
+#[actix::test]
+async fn a_registry_can_join_itself_and_nobody_else_withdraws_it() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let own = enter(&registry, address(SERVER)).await.unwrap();
+    let (_console, client) = ensemble.console().await;
+    let alive = Denied::Alive { id: id(SERVER), addresses: vec![address(SERVER)] };
+    assert_eq!(client.withdraw(&id(SERVER), None).await, Err(ClientError::Refused(alive)));
+    pause();
+    sleep(Duration::from_secs(30)).await;
+    for client in [client, own] {
+        let info = client.lookup(&id(SERVER)).await.unwrap();
+        assert_eq!((info.incarnation, info.liveness), (registry.incarnation(), Liveness::Reachable));
+    }
 }

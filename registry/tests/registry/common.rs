@@ -1,5 +1,5 @@
 //! What the tests share: an ensemble in one process, over a network in memory.
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
 use ensemble::{Address, Cookie, Incarnation, MemoryNetwork, Node, NodeBuilder, RoleName, ServerId};
 use registry::{
@@ -60,6 +60,14 @@ impl Ensemble {
         node
     }
 
+    /// The registry in the place of one that has gone; its address and its files are free once the tasks of the old
+    /// one have run.
+    pub(crate) async fn registry_again(&self, dir: &Path) -> Node {
+        let node = until(async || self.builder(SERVER).listen(address(SERVER)).start().await.ok()).await;
+        until(async || serve_with(&node, dir, self.options.clone()).await.ok()).await;
+        node
+    }
+
     /// A server that listens at the address of its name.
     pub(crate) async fn join(&self, server: &str) -> Result<Node, JoinError> {
         self.join_listening(server, server).await
@@ -87,6 +95,13 @@ pub(crate) fn announcement(server: &str, incarnation: Incarnation, at: &[&str]) 
         agent: None,
         pid: None,
     }
+}
+
+/// An address where connections are taken and nothing is ever said.
+pub(crate) fn silent() -> (TcpListener, Address) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::tcp(listener.local_addr().unwrap());
+    (listener, address)
 }
 
 /// Announces by hand, with nothing that keeps the lease.

@@ -1,15 +1,15 @@
 //! Two starts of one server: who gets the id.
 
-use std::{future::pending, net::TcpListener};
+use std::future::pending;
 
-use ensemble::{Address, NODE_ACTOR};
+use ensemble::NODE_ACTOR;
 use registry::{
     Client, Join, JoinError, Liveness, Refusal, SERVER,
     messages::{Announce, Denied},
 };
 use tokio::task::JoinSet;
 
-use crate::common::{Ensemble, address, announce, announcement, end, id, until};
+use crate::common::{Ensemble, address, announce, announcement, end, id, silent, until};
 
 #[actix::test]
 async fn a_second_start_of_a_running_server_is_refused_and_does_it_no_harm() {
@@ -87,13 +87,6 @@ async fn another_server_at_the_address_of_a_dead_one_does_not_stand_for_it() {
     let second = ensemble.join("a").await.unwrap();
     let info = Client::of(&second).lookup(&id("a")).await.unwrap();
     assert_eq!(info.incarnation, second.incarnation());
-}
-
-/// An address where connections are taken and nothing is ever said.
-fn silent() -> (TcpListener, Address) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = Address::tcp(listener.local_addr().unwrap());
-    (listener, address)
 }
 
 #[actix::test]

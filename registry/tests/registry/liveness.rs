@@ -1,12 +1,13 @@
 //! What the registry believes of servers that fall silent. The clock is stopped once all is set up, and then goes as
 //! fast as the tests do.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
-use registry::{ClientError, Liveness, SERVER};
-use tokio::time::{Instant, pause, sleep};
+use ensemble::Address;
+use registry::{ClientError, Join, Liveness, SERVER, Snapshot, serve};
+use tokio::time::{Instant, pause, resume, sleep};
 
-use crate::common::{Ensemble, address, announce, announcement, id};
+use crate::common::{Ensemble, address, announce, announcement, end, id, until};
 
 #[actix::test]
 async fn a_silent_server_is_suspect_and_then_gone() {
@@ -49,24 +50,26 @@ async fn the_disk_forgets_who_is_gone() {
     let _server = ensemble.join("a").await.unwrap();
     pause();
     sleep(Duration::from_secs(11)).await;
-    tokio::time::resume();
-    crate::common::end(registry).await;
-    let snapshot = registry::Snapshot::open(ensemble.dir.path()).unwrap();
+    resume();
+    end(registry).await;
+    let snapshot = Snapshot::open(ensemble.dir.path()).unwrap();
     let ids: Vec<_> = snapshot.load().unwrap().into_iter().map(|entry| entry.server.id).collect();
     assert_eq!(ids, [id("a")]);
 }
 
 #[actix::test]
-async fn leaving_does_not_wait_for_a_registry_that_is_away() {
+async fn leaving_does_not_wait_for_a_registry_that_hangs() {
     let ensemble = Ensemble::new();
-    let registry = ensemble.registry().await;
-    let server = ensemble.join("a").await.unwrap();
+    let builder = ensemble.builder(SERVER).listen("tcp:127.0.0.1:0".parse().unwrap());
+    let registry = builder.start().await.unwrap();
+    serve(&registry, ensemble.dir.path()).await.unwrap();
+    let [Address::Tcp(at)] = &registry.addresses()[..] else { panic!("it listens at one address") };
+    let server = ensemble.builder("a").listen(address("a")).join_at(Address::Tcp(at.clone())).await.unwrap();
     drop(registry);
     // What takes its place takes connections and says nothing.
-    let _silent =
-        crate::common::until(async || ensemble.builder("x").listen(address(SERVER)).start().await.ok()).await;
+    let _silent = until(async || TcpListener::bind((at.host(), at.port())).ok()).await;
     pause();
     let start = Instant::now();
-    crate::common::end(server).await;
+    end(server).await;
     assert!(start.elapsed() < Duration::from_secs(5));
 }

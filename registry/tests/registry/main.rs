@@ -9,3 +9,4 @@ mod finding;
 mod homes;
 mod liveness;
 mod restarts;
+mod rounds;

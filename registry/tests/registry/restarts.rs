@@ -1,17 +1,12 @@
 //! The registry goes away and comes back.
 
-use ensemble::{CallError, NODE_ACTOR, Node};
+use std::time::Duration;
+
+use ensemble::{CallError, NODE_ACTOR, Node, Resolve, ResolveError};
 use registry::{Client, ClientError, JoinError, Liveness, SERVER};
+use tokio::time::{pause, resume, sleep};
 
 use crate::common::{Ensemble, address, announce, announcement, end, id, until};
-
-/// The registry in the place of one that has gone; its address and its files are free once the tasks of the old one
-/// have run.
-async fn restarted(ensemble: &Ensemble, dir: &std::path::Path) -> Node {
-    let node = until(async || ensemble.builder(SERVER).listen(address(SERVER)).start().await.ok()).await;
-    until(async || registry::serve_with(&node, dir, ensemble.options.clone()).await.ok()).await;
-    node
-}
 
 async fn reachable(client: &Client, server: &Node) {
     until(async || {
@@ -32,7 +27,7 @@ async fn what_the_registry_had_is_there_again_as_suspect_until_it_is_heard_from(
     let server = ensemble.join("a").await.unwrap();
     end(registry).await;
 
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     let (_console, client) = ensemble.console().await;
     let info = client.lookup(&id("silent")).await.unwrap();
     assert_eq!((info.incarnation, info.liveness), (silent.incarnation(), Liveness::Suspect));
@@ -52,7 +47,7 @@ async fn servers_announce_again_by_themselves_to_a_registry_that_has_lost_all() 
     // Not in good order: as in a crash.
     drop(registry);
     let empty = tempfile::tempdir().unwrap();
-    let _registry = restarted(&ensemble, empty.path()).await;
+    let _registry = ensemble.registry_again(empty.path()).await;
     let (_console, client) = ensemble.console().await;
     for server in &servers {
         reachable(&client, server).await;
@@ -73,7 +68,7 @@ async fn what_was_answered_survives_a_crash_of_the_registry() {
         nodes
     };
     drop(registry);
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     let (_console, client) = ensemble.console().await;
     assert_eq!(client.all().await.unwrap().len(), nodes.len());
 }
@@ -91,7 +86,7 @@ async fn calls_between_servers_go_on_while_the_registry_is_away() {
     // One that it does not know cannot be found now, and the error says why.
     let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
     assert_eq!(unknown, Err(CallError::NotSent(ensemble::NotSent::NotResolved)));
-    let _registry = restarted(&ensemble, ensemble.dir.path()).await;
+    let _registry = ensemble.registry_again(ensemble.dir.path()).await;
     remote.ping().await.unwrap();
     until(async || {
         let unknown = caller.remote("unknown", NODE_ACTOR).ping().await;
@@ -139,4 +134,30 @@ async fn a_registry_that_is_not_there_is_said_to_be_unreachable() {
     let builder = registry::console().cookie(ensemble.cookie.clone()).memory(ensemble.network.clone());
     let refused = registry::connect(builder, Some(address(SERVER))).await;
     assert!(matches!(&refused, Err(JoinError::Unreachable { .. })), "{refused:?}");
+}
+
+#[actix::test]
+async fn addresses_are_remembered_for_as_long_as_there_is_nobody_to_ask() {
+    let ensemble = Ensemble::new();
+    let registry = ensemble.registry().await;
+    let server = ensemble.join("a").await.unwrap();
+    let (_console, client) = ensemble.console().await;
+    let known = Ok(vec![address("a")]);
+    assert_eq!(client.resolve(&id("a")).await, known);
+    end(server).await;
+    // For a while it does not even ask, until it hears that the address is no good.
+    assert_eq!(client.resolve(&id("a")).await, known);
+    pause();
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(client.resolve(&id("a")).await, Err(ResolveError::Unknown));
+    resume();
+
+    let _server = ensemble.join("a").await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, known);
+    end(registry).await;
+    pause();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.resolve(&id("a")).await, known);
+    client.failed(&id("a"));
+    assert_eq!(client.resolve(&id("a")).await, Err(ResolveError::Unavailable));
 }
