@@ -178,7 +178,7 @@ impl Bench {
         let actor = self.single.node.remote("kvstore", kvstore::ACTOR);
         self.system.block_on(concurrently(in_flight, calls, move || {
             let call = actor.send(GetLimits);
-            async move { drop(call.await.expect("the actor answers")) }
+            async move { assert!(call.await.expect("the actor answers").max_value_bytes > 0) }
         }));
         calls
     }

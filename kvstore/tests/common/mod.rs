@@ -1,6 +1,7 @@
 //! Servers that offer a store, and nodes that use them, in one process.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "these are tests, though the lint does not see it")]
 
 use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
 
