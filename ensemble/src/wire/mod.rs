@@ -8,4 +8,5 @@ pub(crate) mod calls;
 pub(crate) mod frame;
 pub(crate) mod limits;
 pub(crate) mod outbox;
+pub(crate) mod payload;
 pub(crate) mod status;

@@ -46,10 +46,8 @@ impl RemoteMessage for Get {
         match result {
             Ok(None) => out.put_u8(ABSENT),
             Ok(Some(value)) => {
-                out.reserve(VALUE_AT + value.bytes.len());
                 out.put_u8(PRESENT);
                 out.put_u64_le(value.revision);
-                out.extend_from_slice(&value.bytes);
             }
             Err(error) => {
                 out.put_u8(FAILED);
@@ -57,6 +55,13 @@ impl RemoteMessage for Get {
             }
         }
         Ok(())
+    }
+
+    fn result_tail(result: &Self::Result) -> Bytes {
+        match result {
+            Ok(Some(value)) => value.bytes.clone(),
+            _ => Bytes::new(),
+        }
     }
 
     fn decode_result(bytes: &Bytes) -> Result<Self::Result, DecodeError> {
@@ -84,6 +89,7 @@ mod tests {
     fn result_bytes(result: &Result<Option<Value>, StoreError>) -> Bytes {
         let mut out = BytesMut::new();
         Get::encode_result(result, &mut out).unwrap();
+        out.extend_from_slice(&Get::result_tail(result));
         out.freeze()
     }
 
