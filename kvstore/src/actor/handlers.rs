@@ -14,9 +14,12 @@ use actix::{
 use bytes::Bytes;
 use ensemble::Exports;
 
-use super::answers::answer;
+use super::{
+    answers::answer,
+    reads::{Reading, Reads},
+};
 use crate::{
-    engine::{Engine, EngineError, EngineOptions, Pending},
+    engine::{Engine, EngineError, EngineOptions},
     messages::{Get, GetLimits, Put, PutDone, Remove, RemoveDone, StoreError, StoreLimits, Value},
     store::{Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -29,12 +32,15 @@ pub const ACTOR: &str = "kvstore";
 /// Its handlers never wait: a call is accepted by the engine at once, or refused with
 /// [`StoreError::Overloaded`]. A write that was accepted is done, also when the caller goes away. Writes are done in
 /// the order in which they came; a read sees every write that was answered before the read came, and perhaps others.
+/// What large values take of the memory until they are sent is bounded for all callers together: a read waits a while
+/// for its part, and is then refused as overloaded too.
 ///
 /// When the actor stops, it first finishes what it has accepted and closes the store, which can be opened again when
 /// the actor is gone. It must be started on a thread with an actix system, as every actor.
 #[derive(Debug)]
 pub struct KvStore {
     engine: Engine,
+    reads: Reads,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -56,7 +62,10 @@ impl KvStore {
             max_key_bytes: MAX_KEY_BYTES as u64,
             max_value_bytes: store.options().max_value_bytes as u64,
         };
-        Ok(Self { engine: Engine::start(store, options)?, limits, stage: Stage::Open })
+        let max_value_bytes = store.options().max_value_bytes;
+        let engine = Engine::start(store, options)?;
+        let reads = Reads::new(engine.clone(), max_value_bytes);
+        Ok(Self { engine, reads, limits, stage: Stage::Open })
     }
 
     /// The engine, through which the store can be used, and closed, without the actor.
@@ -105,10 +114,7 @@ impl Handler<Get> for KvStore {
     type Result = ResponseFuture<Result<Option<Value>, StoreError>>;
 
     fn handle(&mut self, Get { key }: Get, _: &mut Context<Self>) -> Self::Result {
-        let accepted = self.engine.try_get(key.clone());
-        respond("get", key, accepted, |entry| {
-            Ok(entry.map(|entry| Value { bytes: entry.value, revision: entry.revision }))
-        })
+        respond("get", key.clone(), self.reads.accept(key).map(Reading::answer), Ok)
     }
 }
 
@@ -148,11 +154,10 @@ impl Handler<GetLimits> for KvStore {
 fn respond<A, D>(
     doing: &'static str,
     key: Bytes,
-    accepted: Result<Pending<A>, EngineError>,
+    accepted: Result<impl Future<Output = Result<A, EngineError>> + 'static, EngineError>,
     done: impl FnOnce(A) -> Result<D, StoreError> + 'static,
 ) -> ResponseFuture<Result<D, StoreError>>
 where
-    A: 'static,
     D: 'static,
 {
     match accepted {

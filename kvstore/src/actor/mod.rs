@@ -5,5 +5,6 @@
 
 mod answers;
 mod handlers;
+mod reads;
 
 pub use handlers::{ACTOR, KvStore};

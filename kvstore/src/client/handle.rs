@@ -63,7 +63,8 @@ impl Client {
     /// When the key is none, the record is damaged, or the store cannot be asked.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>, ClientError> {
         let get = Get { key: checked(key.as_ref())? };
-        Ok(self.call(self.time_for(0), Again::UnlessAnswered, || get.clone()).await??)
+        let value = self.call(self.time_for(0), Again::UnlessAnswered, || get.clone()).await??;
+        Ok(value.map(Value::released))
     }
 
     /// Stores a value under a key, in place of what was there. It is on disk when this returns.
@@ -185,5 +186,44 @@ fn checked(key: &[u8]) -> Result<Bytes, StoreError> {
     match key.len() {
         1..=MAX_KEY_BYTES => Ok(Bytes::copy_from_slice(key)),
         bytes => Err(StoreError::KeyLength { bytes: bytes as u64, limit: MAX_KEY_BYTES as u64 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensemble::{Cookie, Failure, Refusal};
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_lost_connection_kept_from_being_done_twice_is_sent_again() {
+        let not_sent = CallError::NotSent(NotSent::ConnectionLost);
+        let no_answer = CallError::Unknown(Unknown::ConnectionLost);
+        assert!(Again::UnlessSent.is_allowed(&not_sent));
+        assert!(!Again::UnlessSent.is_allowed(&no_answer));
+        assert!(Again::UnlessAnswered.is_allowed(&not_sent));
+        assert!(Again::UnlessAnswered.is_allowed(&no_answer));
+        for other in [
+            CallError::NotSent(NotSent::Deadline),
+            CallError::NotSent(NotSent::QueueFull),
+            CallError::Unknown(Unknown::Deadline),
+            CallError::Refused(Refusal::Overloaded),
+            CallError::Failed(Failure::Died),
+        ] {
+            assert!(!Again::UnlessSent.is_allowed(&other), "{other:?}");
+            assert!(!Again::UnlessAnswered.is_allowed(&other), "{other:?}");
+        }
+    }
+
+    #[actix::test]
+    async fn a_large_value_has_more_time_unless_a_time_is_set() {
+        let cookie = Cookie::generate().unwrap();
+        let node = Node::builder("node").cookie(cookie).start().await.unwrap();
+        let client = Client::new(&node, "kvstore");
+        let default = node.limits().call_timeout;
+        assert_eq!(client.time_for(0), default);
+        assert_eq!(client.time_for(64 << 20), default + Duration::from_secs(8));
+        let timeout = Duration::from_millis(20);
+        assert_eq!(client.with_timeout(timeout).time_for(64 << 20), timeout);
     }
 }

@@ -60,7 +60,7 @@ impl Engine {
         Self::start_with(
             max_value_bytes,
             options,
-            move |key: &[u8]| reader.get(key),
+            move |key: &[u8], limit_bytes| reader.get_within(key, limit_bytes),
             move |batch| store.apply(batch),
         )
     }
@@ -69,7 +69,7 @@ impl Engine {
     pub(super) fn start_with(
         max_value_bytes: usize,
         options: &EngineOptions,
-        read: impl Fn(&[u8]) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
+        read: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
         apply: impl FnMut(Vec<Write>) -> Vec<Result<Applied, WriteError>> + Send + 'static,
     ) -> io::Result<Self> {
         let (writes, write_queue) = mpsc::channel(options.max_queued_writes.clamp(1, Semaphore::MAX_PERMITS));
@@ -113,7 +113,7 @@ impl Engine {
         let key = key.into();
         check_key(&key).map_err(EngineError::of_read_key)?;
         let room = self.shared.read_room.clone().acquire_owned().await.map_err(closed)?;
-        self.shared.push_read(key, room)?.await
+        self.shared.push_read(key, usize::MAX, room)?.await
     }
 
     /// Has a read accepted at once or not at all.
@@ -123,10 +123,24 @@ impl Engine {
     /// [`EngineError::Overloaded`] while the queue is full, [`EngineError::Read`] for a key that cannot be one,
     /// [`EngineError::Closed`].
     pub fn try_get(&self, key: impl Into<Bytes>) -> Result<Pending<Option<Entry>>, EngineError> {
+        self.try_get_within(key, usize::MAX)
+    }
+
+    /// As [`try_get`](Self::try_get), for a value of at most `limit_bytes`: one that is longer is answered with its
+    /// length, as [`Store::get_within`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_within(
+        &self,
+        key: impl Into<Bytes>,
+        limit_bytes: usize,
+    ) -> Result<Pending<Option<Entry>>, EngineError> {
         let key = key.into();
         check_key(&key).map_err(EngineError::of_read_key)?;
         let room = self.shared.read_room.clone().try_acquire_owned().map_err(no_room)?;
-        self.shared.push_read(key, room)
+        self.shared.push_read(key, limit_bytes, room)
     }
 
     /// Stores a value under a key, and answers when it is on disk.
@@ -222,10 +236,11 @@ impl Shared {
     fn push_read(
         &self,
         key: Bytes,
+        limit_bytes: usize,
         room: OwnedSemaphorePermit,
     ) -> Result<Pending<Option<Entry>>, EngineError> {
         let (reply, pending) = Reply::new();
-        self.reads.push(ReadRequest { key, reply, room }).map_err(|_| EngineError::Closed)?;
+        self.reads.push(ReadRequest { key, limit_bytes, reply, room }).map_err(|_| EngineError::Closed)?;
         Ok(pending)
     }
 

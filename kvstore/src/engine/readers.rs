@@ -13,6 +13,7 @@ use crate::store::{Entry, ReadError};
 /// A read that was accepted.
 pub(super) struct ReadRequest {
     pub(super) key: Bytes,
+    pub(super) limit_bytes: usize,
     pub(super) reply: Reply<Option<Entry>>,
     pub(super) room: OwnedSemaphorePermit,
 }
@@ -68,13 +69,13 @@ impl ReadQueue {
 }
 
 /// Answers what comes through the queue, until it is closed and empty.
-pub(super) fn run(queue: &ReadQueue, read: impl Fn(&[u8]) -> Result<Option<Entry>, ReadError>) {
-    while let Some(ReadRequest { key, reply, room }) = queue.pop() {
+pub(super) fn run(queue: &ReadQueue, read: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError>) {
+    while let Some(ReadRequest { key, limit_bytes, reply, room }) = queue.pop() {
         if reply.is_abandoned() {
             continue;
         }
         // A panic must not end the thread: the others would have to do its work, down to the last.
-        match catch_unwind(AssertUnwindSafe(|| read(&key))) {
+        match catch_unwind(AssertUnwindSafe(|| read(&key, limit_bytes))) {
             Ok(result) => reply.send(result, Some(room)),
             Err(_) => tracing::error!("a reader panicked over a key"),
         }

@@ -25,7 +25,7 @@ fn stored(revision: u64) -> Applied {
     Applied::Stored(Stored { stored_bytes: 0, revision })
 }
 
-fn nothing(_: &[u8]) -> Result<Option<Entry>, ReadError> {
+fn nothing(_: &[u8], _: usize) -> Result<Option<Entry>, ReadError> {
     Ok(None)
 }
 
@@ -206,7 +206,7 @@ async fn a_queue_full_of_bytes_is_told_and_frees_itself() {
 async fn a_queue_full_of_reads_is_told_or_waited_for() {
     let (release, released) = channel::<()>();
     let released = Arc::new(Mutex::new(released));
-    let read = move |_: &[u8]| {
+    let read = move |_: &[u8], _| {
         released.lock().unwrap().recv().ok();
         Ok(None)
     };
@@ -228,7 +228,7 @@ async fn a_queue_full_of_reads_is_told_or_waited_for() {
 
 #[tokio::test]
 async fn a_panic_is_an_error_of_its_callers_only() {
-    let read = |key: &[u8]| if key == b"panic" { panic!("on command") } else { Ok(None) };
+    let read = |key: &[u8], _| if key == b"panic" { panic!("on command") } else { Ok(None) };
     let apply = |batch: Vec<Write>| {
         assert!(!batch.contains(&Write::remove("panic")), "on command");
         batch.iter().map(|_| Ok(stored(1))).collect()

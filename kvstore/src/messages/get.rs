@@ -7,6 +7,7 @@ use ensemble::{
     codec::{DecodeError, EncodeError, decode_message, encode_message},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     error::StoreError,
@@ -14,6 +15,9 @@ use super::{
 };
 
 /// Reads a key. A key that is not there is answered with `None`.
+///
+/// A program that sends this to a store of its own process, and not through a [`Client`](crate::Client), should not keep
+/// the [`Value`] that it gets: until it is dropped, it counts as an answer that is not sent yet. Its bytes may be kept.
 ///
 /// The result begins with a byte: 0, there is no such key; 1, there is, and the revision (eight bytes, little-endian)
 /// and the value follow; 2, the codec's bytes of the error follow.
@@ -31,7 +35,44 @@ pub struct Value {
     pub bytes: Bytes,
     /// Given out by the store for each change: it grows.
     pub revision: u64,
+    #[serde(skip)]
+    room: Room,
 }
+
+impl Value {
+    /// A value with its revision.
+    pub fn new(bytes: impl Into<Bytes>, revision: u64) -> Self {
+        Self { bytes: bytes.into(), revision, room: Room::default() }
+    }
+
+    /// The same, with a part of the server's memory that it holds until it is dropped: sent, for a call from elsewhere.
+    pub(crate) fn holding(self, room: OwnedSemaphorePermit) -> Self {
+        Self { room: Room(Some(room)), ..self }
+    }
+
+    /// The same, without what it holds.
+    pub(crate) fn released(self) -> Self {
+        Self { room: Room::default(), ..self }
+    }
+}
+
+/// What a value holds. It is no part of the value: clones hold nothing.
+#[derive(Debug, Default)]
+struct Room(#[expect(dead_code, reason = "it is held until it is dropped")] Option<OwnedSemaphorePermit>);
+
+impl Clone for Room {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Room {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Room {}
 
 const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
@@ -71,7 +112,7 @@ impl RemoteMessage for Get {
             Some((&PRESENT, rest)) => {
                 let (revision, _) = rest.split_first_chunk().ok_or_else(malformed)?;
                 let revision = u64::from_le_bytes(*revision);
-                Ok(Ok(Some(Value { bytes: tail(bytes, VALUE_AT), revision })))
+                Ok(Ok(Some(Value::new(tail(bytes, VALUE_AT), revision))))
             }
             Some((&FAILED, error)) => decode_message(error).map(Err),
             Some(_) => Err(malformed()),
@@ -101,8 +142,7 @@ mod tests {
         assert_eq!(out[..], [2, 0, b'k']);
         assert_eq!(Get::decode(&out.freeze()).unwrap(), get);
 
-        let value =
-            |bytes: &'static [u8]| Ok(Some(Value { bytes: bytes.into(), revision: 0x0102_0304_0506_0708 }));
+        let value = |bytes: &'static [u8]| Ok(Some(Value::new(bytes, 0x0102_0304_0506_0708)));
         let golden: [(_, &[u8]); 4] = [
             (Ok(None), &[0]),
             (value(b"hi"), &[1, 8, 7, 6, 5, 4, 3, 2, 1, b'h', b'i']),
@@ -129,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_large_value_is_a_slice_of_what_came_in() {
-        let bytes = result_bytes(&Ok(Some(Value { bytes: vec![7; 1 << 20].into(), revision: 1 })));
+        let bytes = result_bytes(&Ok(Some(Value::new(vec![7; 1 << 20], 1))));
         let value = Get::decode_result(&bytes).unwrap().unwrap().unwrap();
         assert_eq!(value.bytes.as_ptr(), bytes[VALUE_AT..].as_ptr());
     }

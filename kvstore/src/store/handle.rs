@@ -127,8 +127,17 @@ impl Store {
     ///
     /// [`ReadError`]. A damaged value is never returned.
     pub fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        self.get_within(key, self.inner.options.max_value_bytes)
+    }
+
+    /// Reads a key unless its value is longer than `limit_bytes`, which costs no memory then.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); [`ReadError::ValueTooLarge`] has the length of the value.
+    pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
-        let limit = self.inner.options.max_value_bytes;
+        let limit = limit_bytes.min(self.inner.options.max_value_bytes);
         let read = self.inner.environment.read(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
