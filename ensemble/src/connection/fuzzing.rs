@@ -113,6 +113,7 @@ impl Connection {
         if !goes_on {
             self.link.close(NotSent::ConnectionLost);
             drop(lock(&self.link.in_flight).close());
+            self.input.clear();
         }
         goes_on
     }

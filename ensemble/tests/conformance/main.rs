@@ -1,0 +1,10 @@
+//! What holds over every transport, on nodes in one process.
+
+mod calls;
+mod common;
+mod failures;
+mod hostile;
+mod large;
+mod lifecycle;
+mod local;
+mod threads;
