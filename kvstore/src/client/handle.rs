@@ -40,7 +40,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the store that `server` offers, under the name that [`KvStoreRole`](crate::KvStoreRole) gives it.
+    /// A client of the store that `server` offers, under the name that [`KvStoreRole`](crate::KvStoreRole) gives it. It
+    /// does not keep the node: when that is dropped, calls fail.
     pub fn new(node: &Node, server: impl AsRef<str>) -> Self {
         Self::of(node, node.remote(server, ACTOR))
     }
