@@ -70,6 +70,9 @@ mod wire;
 #[doc(hidden)]
 pub use connection::fuzzing;
 
+#[doc(hidden)]
+pub use wire::benching;
+
 pub use address::{Address, AddressError, HostPort, MAX_ADDRESS_BYTES, MAX_SOCKET_PATH_BYTES};
 pub use cookie::{COOKIE_BYTES, Cookie, CookieError};
 pub use error::{CallError, ConnectFailure, Failure, NotSent, Refusal, Unknown};
@@ -80,7 +83,7 @@ pub use id::{
 pub use message::{Caller, RemoteMessage};
 pub use node::{
     ActorInfo, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections, NODE_ACTOR,
-    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError,
+    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError, WeakNode,
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};

@@ -149,7 +149,7 @@ impl Snapshot {
         Self::open_sized(dir.as_ref(), MAP_BYTES)
     }
 
-    fn open_sized(dir: &Path, map_bytes: usize) -> Result<Self, SnapshotError> {
+    pub(crate) fn open_sized(dir: &Path, map_bytes: usize) -> Result<Self, SnapshotError> {
         let at = |source| SnapshotError::Directory { path: dir.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
         let lock = lock(dir)?;

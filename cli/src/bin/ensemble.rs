@@ -1,2 +1,9 @@
 //! The command `ensemble`.
-fn main() {}
+
+use std::process::ExitCode;
+
+use ensemble_cli::{App, EchoRole, KvStoreRole};
+
+fn main() -> ExitCode {
+    App::new("ensemble").role(KvStoreRole).role(EchoRole).main()
+}

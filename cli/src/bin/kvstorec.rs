@@ -1,2 +1,7 @@
 //! The command `kvstorec`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ensemble_cli::kvstorec_main()
+}

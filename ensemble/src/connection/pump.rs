@@ -24,6 +24,7 @@ use crate::{
         frame::{self, Control, Frame, FrameError, Head},
         limits::CHUNK_BYTES,
         outbox::{MAX_UNWRITTEN_BYTES, Violation},
+        payload::Payload,
         status::Status,
     },
 };
@@ -324,8 +325,8 @@ async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()
 pub(super) struct Collected {
     call: u32,
     status: Status,
-    /// Where its result is in the payloads of the batch; a large one has a buffer of its own.
-    payload: Result<Range<usize>, BytesMut>,
+    /// Where its result is in the payloads of the batch; a large one has its own bytes.
+    payload: Result<Range<usize>, Payload>,
 }
 
 /// Moves the replies that are ready into the outbox, as long as it does not hold too much.
@@ -352,10 +353,14 @@ pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &
             credit += 1;
             return true;
         };
-        let bytes = payloads.len() - start;
+        let tail = finished.tail;
+        let bytes = payloads.len() - start + tail.len();
         collected_bytes += bytes;
-        let payload =
-            if bytes <= chunk_bytes { Ok(start..start + bytes) } else { Err(payloads.split_off(start)) };
+        let payload = if bytes <= chunk_bytes {
+            Ok(start..start + bytes)
+        } else {
+            Err(Payload { head: payloads.split_off(start).freeze(), tail })
+        };
         collected.push(Collected { call, status: finished.status, payload });
         collected_bytes < MAX_UNWRITTEN_BYTES
     });
@@ -364,7 +369,7 @@ pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &
     for Collected { call, status, payload } in collected.drain(..) {
         match payload {
             Ok(range) => outbox.reply(call, status, &payloads[range]),
-            Err(large) => outbox.reply_large(call, status, large.freeze()),
+            Err(large) => outbox.reply_large(call, status, large),
         }
     }
     if credit > 0 {

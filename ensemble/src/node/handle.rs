@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use super::{
     builder::NodeBuilder,
     core::{Core, by, stop_actor},
     exports::{ExportError, Exports},
+    peers,
     remote::RemoteAddr,
 };
 use crate::{
@@ -55,6 +56,23 @@ impl Drop for Owner {
 /// dropped, the node's connections are closed at once. [`run`](Self::run) ends it in good order.
 #[derive(Clone)]
 pub struct Node(Arc<Owner>);
+
+/// A node that is not kept running by it, for what lives in the node itself.
+#[derive(Clone)]
+pub struct WeakNode(Weak<Owner>);
+
+impl WeakNode {
+    /// The node, while it has other handles.
+    pub fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(Node)
+    }
+}
+
+impl fmt::Debug for WeakNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakNode")
+    }
+}
 
 impl Node {
     pub(super) fn new(core: Arc<Core>) -> Self {
@@ -126,6 +144,34 @@ impl Node {
     /// A way to send to what a reference names.
     pub fn remote_to(&self, reference: &Reference) -> RemoteAddr {
         RemoteAddr::new(Arc::clone(self.core()), Ok(reference.clone()))
+    }
+
+    /// A handle that does not keep the node running.
+    pub fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.0))
+    }
+
+    /// Asks who is at `address`, over a connection of its own that ends at once: the incarnation of `server` that has
+    /// authenticated there. Routes, the resolver and other connections are left alone.
+    ///
+    /// # Errors
+    /// When nobody does, or another server.
+    pub fn probe(
+        &self,
+        server: &ServerId,
+        address: &Address,
+    ) -> impl Future<Output = Result<Incarnation, NotSent>> + Send + use<> {
+        let (core, server, address) = (Arc::clone(self.core()), server.clone(), address.clone());
+        async move { peers::probe(&core, &server, &address).await }
+    }
+
+    /// Waits until there is no connection with that incarnation of a server; returns at once when there is none.
+    pub fn lost(
+        &self,
+        server: &ServerId,
+        incarnation: Incarnation,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        peers::lost(Arc::downgrade(self.core()), server.clone(), incarnation)
     }
 
     /// Says where a server is, so that no resolver is asked for it.

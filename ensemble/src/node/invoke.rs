@@ -26,7 +26,7 @@ use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
     error::{Failure, Refusal},
-    message::{Caller, RemoteMessage},
+    message::{Caller, RemoteMessage, with_short_tail},
     wire::status::Status,
 };
 
@@ -168,14 +168,24 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn poll_reply(self: Pin<&mut Self>, cx: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status> {
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        payload: &mut BytesMut,
+        tail: &mut Bytes,
+    ) -> Poll<Status> {
         let Ok(result) = ready!(self.project().request.poll(cx)) else {
             return Poll::Ready(Status::Failed(Failure::Died));
         };
         let start = payload.len();
-        let encoded = catch_unwind(AssertUnwindSafe(|| M::encode_result(&result, payload)));
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            M::encode_result(&result, payload).map(|()| M::result_tail(&result))
+        }));
         let cause = match encoded {
-            Ok(Ok(())) => return Poll::Ready(Status::Done),
+            Ok(Ok(data)) => {
+                *tail = with_short_tail(payload, start, data);
+                return Poll::Ready(Status::Done);
+            }
             Ok(Err(cause)) => cause.to_string(),
             Err(_) => "its type panicked".to_owned(),
         };

@@ -15,6 +15,6 @@ mod remote;
 pub use builder::{NodeBuilder, StartError};
 pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};
 pub use exports::{ExportError, Exports};
-pub use handle::Node;
+pub use handle::{Node, WeakNode};
 pub use manage::{Ping, Shutdown};
 pub use remote::{CallFuture, RemoteAddr};

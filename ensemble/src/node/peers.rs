@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use crate::{
     connection::{self, Failed, Link, LinkInfo, lock},
     error::{ConnectFailure, NotSent},
     handshake::{HandshakeError, RefuseReason, Session},
-    id::ServerId,
+    id::{Incarnation, ServerId},
     resolve::ResolveError,
     transport::{Listener, Stream, TransportError},
 };
@@ -373,6 +373,10 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
 }
 
 /// A connection that came in is the one to send over, unless there is one to the same start of the server already.
+///
+/// A connection to another start of it stays open: whoever knows the cookie may have begun a second server under the
+/// id of one that runs, and must not be able to cut that one's calls short. When the other start is dead, its
+/// connection ends by itself.
 fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
     let peer = core.peers.get(server);
     let mut current = lock(&peer.link);
@@ -380,19 +384,23 @@ fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
         let same_start = other.peer().is_none_or(|known| known.incarnation == session.peer.incarnation);
         !other.is_closed() && same_start
     });
-    if keep {
-        return;
+    if !keep {
+        *current = Some(Arc::clone(link));
     }
-    *current = Some(Arc::clone(link));
-    drop(current);
-    let predecessors: Vec<_> = lock(&core.peers.links)
-        .iter()
-        .filter(|other| other.server() == server && !other.is_closed())
-        .filter(|other| other.peer().is_some_and(|known| known.incarnation != session.peer.incarnation))
-        .cloned()
-        .collect();
-    for old in predecessors {
-        tracing::info!(peer = %server, "the server has started anew; closing the connection to its predecessor");
-        old.close(NotSent::ConnectionLost);
+}
+
+/// See [`Node::probe`](super::Node::probe).
+pub(super) async fn probe(core: &Core, server: &ServerId, address: &Address) -> Result<Incarnation, NotSent> {
+    try_one(core, server, address).await.map(|(session, _)| session.peer.incarnation)
+}
+
+/// See [`Node::lost`](super::Node::lost).
+pub(super) async fn lost(core: Weak<Core>, server: ServerId, incarnation: Incarnation) {
+    let is_wanted = |link: &Arc<Link>| {
+        let peer = link.peer().filter(|_| !link.is_closed());
+        peer.is_some_and(|peer| peer.server == server && peer.incarnation == incarnation)
+    };
+    while let Some(link) = core.upgrade().and_then(|core| core.peers.links().into_iter().find(is_wanted)) {
+        link.ended().await;
     }
 }

@@ -3,8 +3,10 @@
 //! argument, bytes go in and come out. `docs/PROTOCOL.md` describes what is pinned here by tests.
 
 pub(crate) mod assembly;
+pub mod benching;
 pub(crate) mod calls;
 pub(crate) mod frame;
 pub(crate) mod limits;
 pub(crate) mod outbox;
+pub(crate) mod payload;
 pub(crate) mod status;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Directory;
-use crate::{Announcement, Revision, ServerInfo, StoredEntry};
+use crate::{Announcement, Revision, ServerInfo, StoredEntry, messages::At};
 
 /// How often a contest may be opened again because its holder was heard from while the caller found it dead.
 pub const MAX_CONTEST_ROUNDS: u32 = 3;
@@ -116,17 +116,6 @@ pub enum Refusal {
     /// An address is too long or cannot be written as text.
     #[error("an address of the server is too long, or has no text form")]
     BadAddress,
-}
-
-struct At<'a>(&'a [Address]);
-
-impl std::fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, address) in self.0.iter().enumerate() {
-            write!(f, "{}{address}", if index == 0 { " at " } else { ", " })?;
-        }
-        Ok(())
-    }
 }
 
 /// The answer to a sign of life.

@@ -26,6 +26,18 @@ impl Directory {
         self.roles.get(role).filter_map(|id| self.lookup(now, id)).collect()
     }
 
+    /// At most `limit` servers with a role, in the order of their ids, from the one that follows `after`.
+    pub fn page_by_role(
+        &self,
+        now: Duration,
+        role: &RoleName,
+        after: Option<&ServerId>,
+        limit: usize,
+    ) -> Vec<ServerInfo> {
+        let is_next = |id: &&ServerId| after.is_none_or(|after| *id > after);
+        self.roles.get(role).filter(is_next).filter_map(|id| self.lookup(now, id)).take(limit).collect()
+    }
+
     /// All servers, in the order of their ids.
     pub fn all(&self, now: Duration) -> Vec<ServerInfo> {
         self.page(now, None, usize::MAX)

@@ -1,0 +1,138 @@
+//! `ensemble list`: servers, and what they have.
+//!
+//! JSON: an array, whose objects have these names:
+//! - of `servers`: `server`, `roles`, `addresses`, `state`, `incarnation`, `process_id`, `age_ms`;
+//! - of `actors`: `actor`, `messages`, `unanswered`, `is_alive`;
+//! - of `connections`: `peer`, `incarnation`, `address`, `is_outgoing`, `calls_out`, `calls_in`, `received_bytes`,
+//!   `sent_bytes`.
+
+use clap::Subcommand;
+use ensemble::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, ServerId};
+use serde::Serialize;
+
+use super::servers;
+use crate::{app::Context, console, exit::Outcome, options::ClientOptions, printer::columns};
+
+/// Lists servers, the actors of a server, or its connections
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  $ ensemble list servers
+  $ ensemble list actors kvstore
+  $ ensemble list connections kvstore")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Lists the servers that the registry knows
+    #[command(after_help = "Example:\n  $ ensemble list servers")]
+    Servers {
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Lists the actors that a server exports
+    #[command(after_help = "Example:\n  $ ensemble list actors kvstore")]
+    Actors {
+        /// The server
+        server: ServerId,
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+    /// Lists the connections of a server, that of this command among them
+    #[command(after_help = "Example:\n  $ ensemble list connections kvstore")]
+    Connections {
+        /// The server
+        server: ServerId,
+        #[command(flatten)]
+        client: ClientOptions,
+    },
+}
+
+pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
+    match args.what {
+        What::Servers { client } => list_servers(context, &client),
+        What::Actors { server, client } => list_actors(context, &client, &server),
+        What::Connections { server, client } => list_connections(context, &client, &server),
+    }
+}
+
+fn list_servers(context: Context<'_>, client: &ClientOptions) -> Outcome {
+    console::run(context, client, async |console| {
+        let all = console.registry.all().await.map_err(|why| console.registry_failure(&why))?;
+        servers::show(&all, context.globals.printer())
+    })
+}
+
+#[derive(Serialize)]
+struct ActorRow {
+    actor: String,
+    messages: Vec<String>,
+    unanswered: u64,
+    is_alive: bool,
+}
+
+fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
+    console::run(context, client, async |console| {
+        let actors = console.remote(server, NODE_ACTOR).send(ListActors).await;
+        let actors = actors.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let row = |info: ActorInfo| ActorRow {
+            actor: info.name.to_string(),
+            messages: info.messages,
+            unanswered: info.unanswered,
+            is_alive: info.is_alive,
+        };
+        let rows: Vec<ActorRow> = actors.into_iter().map(row).collect();
+        context.globals.printer().result(&rows, |rows| {
+            let cells = |row: &ActorRow| {
+                let state = if row.is_alive { "alive" } else { "dead" };
+                [row.actor.clone(), state.into(), row.unanswered.to_string(), row.messages.join(" ")]
+            };
+            columns(["ACTOR", "STATE", "UNANSWERED", "MESSAGES"], &rows.iter().map(cells).collect::<Vec<_>>())
+        })
+    })
+}
+
+#[derive(Serialize)]
+struct ConnectionRow {
+    peer: String,
+    incarnation: String,
+    address: String,
+    is_outgoing: bool,
+    calls_out: u64,
+    calls_in: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+fn list_connections(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
+    console::run(context, client, async |console| {
+        let connections = console.remote(server, NODE_ACTOR).send(ListConnections).await;
+        let connections = connections.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let row = |info: ConnectionInfo| ConnectionRow {
+            peer: info.peer.to_string(),
+            incarnation: info.incarnation.to_string(),
+            address: info.address.to_string(),
+            is_outgoing: info.is_outgoing,
+            calls_out: info.calls_out,
+            calls_in: info.calls_in,
+            received_bytes: info.received_bytes,
+            sent_bytes: info.sent_bytes,
+        };
+        let rows: Vec<ConnectionRow> = connections.into_iter().map(row).collect();
+        context.globals.printer().result(&rows, |rows| {
+            let cells = |row: &ConnectionRow| {
+                let direction = if row.is_outgoing { "to" } else { "from" };
+                [
+                    format!("{direction} {}", row.peer),
+                    row.address.clone(),
+                    format!("{} out, {} in", row.calls_out, row.calls_in),
+                    format!("{} out, {} in", row.sent_bytes, row.received_bytes),
+                ]
+            };
+            columns(["PEER", "ADDRESS", "CALLS", "BYTES"], &rows.iter().map(cells).collect::<Vec<_>>())
+        })
+    })
+}

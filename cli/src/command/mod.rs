@@ -1,0 +1,18 @@
+//! The commands, a file each, and the way to them.
+
+mod admin;
+mod completions;
+mod env;
+mod list;
+mod lookup;
+mod ping;
+mod registry;
+mod run;
+mod servers;
+mod shutdown;
+mod stop;
+mod up;
+
+mod dispatch;
+
+pub(crate) use dispatch::{Command, execute};

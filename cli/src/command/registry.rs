@@ -1,0 +1,35 @@
+//! `ensemble registry`: runs the registry.
+
+use crate::{app::Context, console, exit::Outcome, logging, options::ServerOptions, server, translate};
+
+/// Runs the registry, which knows the servers of the ensemble
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Runs until it is shut down, by `ensemble shutdown`, SIGTERM or Ctrl-C.
+
+Examples:
+  $ ensemble registry
+  $ ensemble registry -l tcp:127.0.0.1:7700
+  $ ensemble registry --log warn --log-file -")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
+    let home = context.globals.home()?;
+    let id = console::registry_id();
+    home.create()?;
+    logging::start_server(&args.server.log, &home, &id)?;
+    console::block_on(async {
+        let terminated = server::terminated()?;
+        let options = &args.server;
+        let builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
+        let node = builder.start().await?;
+        let dir = home.ensure_server_dir(&id)?;
+        registry::serve(&node, &dir).await.map_err(|why| translate::serve(&why))?;
+        server::announce_ready(context, &node, "")?;
+        node.run_until(terminated).await;
+        Ok(())
+    })
+}

@@ -1,0 +1,129 @@
+//! Stopping a server and knowing that it is gone: its connection ends when it has answered everything and closed its
+//! stores, and on this machine its process ends after that.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use ensemble::{CallError, ConnectFailure, NODE_ACTOR, NodeInfo, NodeStatus, NotSent, ServerId};
+use registry::ServerInfo;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::time::timeout;
+
+use crate::{
+    console::{self, Console},
+    exit::{Code, Failure, Outcome},
+};
+
+/// How a server that was to be stopped has ended.
+pub(super) enum Stopped {
+    /// It did as it was told.
+    Gone,
+    /// It was dead before.
+    WasDead,
+}
+
+/// Stops servers, each within a time.
+pub(super) struct Stopper<'a> {
+    console: &'a Console,
+    limit: Duration,
+}
+
+impl<'a> Stopper<'a> {
+    pub(super) fn new(console: &'a Console, limit: Duration) -> Self {
+        Self { console, limit }
+    }
+
+    /// Stops a server, and waits until it is gone.
+    pub(super) async fn stop(&self, server: &ServerId) -> Outcome<Stopped> {
+        let begin = Instant::now();
+        let remote = self.console.remote(server, NODE_ACTOR);
+        let status = match remote.send(NodeInfo).await {
+            Ok(status) => status,
+            Err(why) if is_dead(&why) => return Ok(Stopped::WasDead),
+            Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+        };
+        let process = self.process_of(&status).await;
+        match remote.shutdown().await {
+            Ok(()) => {}
+            // It was faster than its reply, or somebody else has told it.
+            Err(CallError::Unknown(_) | CallError::NotSent(NotSent::ConnectionLost)) => {}
+            Err(CallError::Refused(ensemble::Refusal::ShuttingDown)) => {}
+            Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+        }
+        let left = || self.limit.saturating_sub(begin.elapsed());
+        let is_disconnected = timeout(left(), remote.disconnected()).await.is_ok();
+        let is_gone = match process {
+            Some(process) if is_disconnected => process.ended_within(left()).await.map_err(|cause| {
+                Failure::new(Code::Failed, format_args!("cannot wait for the end of {server}: {cause}"))
+            })?,
+            _ => is_disconnected,
+        };
+        if is_gone {
+            return Ok(Stopped::Gone);
+        }
+        let what = format_args!("{server} has not gone within {} s", self.limit.as_secs_f32());
+        Err(Failure::new(Code::Unreachable, what)
+            .advise(format_args!("wait longer with --timeout, or kill its process {}", status.process_id)))
+    }
+
+    /// The server's process, when it is on this machine and its end is to be expected: one that the server shares
+    /// with the registry or with another server goes on without it.
+    async fn process_of(&self, status: &NodeStatus) -> Option<Process> {
+        let is_local = status.addresses.iter().all(ensemble::Address::is_loopback);
+        if !is_local {
+            return None;
+        }
+        let registry = console::registry_id();
+        if status.server != registry {
+            let host = self.console.remote(&registry, NODE_ACTOR).send(NodeInfo).await.ok()?;
+            if host.process_id == status.process_id {
+                return None;
+            }
+        }
+        let all = self.console.registry.all().await.ok()?;
+        let shares = |info: &ServerInfo| info.id != status.server && info.pid == Some(status.process_id);
+        if all.iter().any(shares) {
+            return None;
+        }
+        Process::open(status.process_id)
+    }
+}
+
+/// Nothing listens where the registry has it, or something else does.
+fn is_dead(why: &CallError) -> bool {
+    let CallError::NotSent(NotSent::Unreachable(failure)) = why else { return false };
+    match failure {
+        ConnectFailure::Io(kind) => {
+            matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+        }
+        ConnectFailure::NoAddress | ConnectFailure::WrongServer => true,
+        _ => false,
+    }
+}
+
+/// A process that runs, held so that no other can take its number.
+struct Process(OwnedFd);
+
+impl Process {
+    fn open(id: u32) -> Option<Self> {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw)?;
+        pidfd_open(pid, PidfdFlags::NONBLOCK).ok().map(Self)
+    }
+
+    /// Waits for its end, at most for so long; says whether it has come.
+    async fn ended_within(self, limit: Duration) -> io::Result<bool> {
+        let wait = move || {
+            let limit = Timespec::try_from(limit).ok();
+            // The descriptor of a process becomes readable when it ends.
+            let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+            rustix::event::poll(&mut watched, limit.as_ref()).map(|ready| ready > 0)
+        };
+        Ok(tokio::task::spawn_blocking(wait).await.map_err(io::Error::other)??)
+    }
+}

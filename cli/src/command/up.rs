@@ -1,0 +1,234 @@
+//! `ensemble up`: a registry and a server in one process, for a first try and for a small machine.
+
+use std::{
+    env,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use ensemble::{Address, Cookie, CookieError, Home, Node, ServerId};
+use tokio::sync::watch;
+
+use crate::{
+    app::Context,
+    console,
+    exit::Outcome,
+    logging,
+    options::ServerOptions,
+    roles::{ChosenRole, RoleOptions},
+    server, translate,
+};
+
+/// Runs a registry and a server with roles, in one process
+#[derive(Debug, clap::Args)]
+#[command(
+    mut_arg("roles", |arg| arg.required(false).default_value("kvstore")),
+    mut_arg("listen", |arg| arg.help("Address at which the server listens; repeatable [default: a socket in the home]")),
+    mut_arg("level", |arg| arg.default_value("warn")),
+    after_help = "\
+Makes the home directory and the cookie if they are missing. Runs until it is shut down, by
+`ensemble shutdown`, SIGTERM or Ctrl-C: first the server, then the registry.
+
+Examples:
+  $ ensemble up
+  $ ensemble up --roles kvstore,echo store-1"
+)]
+pub(crate) struct Args {
+    /// The server's id [default: the first role]
+    server: Option<ServerId>,
+
+    #[command(flatten)]
+    roles: RoleOptions,
+
+    /// Address at which the registry listens; repeatable [default: a socket in the home]
+    #[arg(long, value_name = "ADDR")]
+    listen_registry: Vec<Address>,
+
+    #[command(flatten)]
+    options: ServerOptions,
+}
+
+pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
+    let roles = context.roles.choose(&args.roles)?;
+    let id = server::id(args.server.as_ref(), &args.roles.roles)?;
+    let home = context.globals.home()?;
+    make_home(&home)?;
+    logging::start_server(&args.options.log, &home, &id)?;
+    console::block_on(async {
+        let terminated = server::terminated()?;
+        let registry = start_registry(&args, &home).await?;
+        let server = match start_server(&args, context, &home, &id, &registry, roles).await {
+            Ok(server) => server,
+            Err(failure) => {
+                server::abandon(&registry).await;
+                return Err(failure);
+            }
+        };
+        if let Err(failure) = server::announce_ready(context, &server, next_steps(&args, &home, context)) {
+            server::abandon(&server).await;
+            server::abandon(&registry).await;
+            return Err(failure);
+        }
+        run_both(server, registry, terminated).await;
+        Ok(())
+    })
+}
+
+fn make_home(home: &Home) -> Outcome {
+    home.create()?;
+    match Cookie::load(&home.cookie()) {
+        Err(CookieError::NotFound { .. }) => match Cookie::create(&home.cookie(), false) {
+            // Another `up` was faster; both have the same one then.
+            Err(CookieError::AlreadyExists { .. }) => Ok(()),
+            other => Ok(other.map(drop)?),
+        },
+        other => Ok(other.map(drop)?),
+    }
+}
+
+async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
+    let id = console::registry_id();
+    let builder = server::builder(&id, home, &args.options, &args.listen_registry, &[])?;
+    let node = builder.start().await?;
+    let dir = home.ensure_server_dir(&id)?;
+    match registry::serve(&node, &dir).await {
+        Ok(()) => Ok(node),
+        Err(why) => {
+            server::abandon(&node).await;
+            Err(translate::serve(&why))
+        }
+    }
+}
+
+async fn start_server(
+    args: &Args,
+    context: Context<'_>,
+    home: &Home,
+    id: &ServerId,
+    registry: &Node,
+    roles: Vec<ChosenRole<'_>>,
+) -> Outcome<Node> {
+    let options = &args.options;
+    let mut builder = server::builder(id, home, options, &options.listen, &options.announce)?;
+    for role in &args.roles.roles.0 {
+        builder = builder.role(role);
+    }
+    let addresses = registry.addresses();
+    let address = addresses.first().expect("the registry listens at one address at least");
+    let node = builder.start().await?;
+    if let Err(failure) = server::start(&node, home, roles, address, context.globals).await {
+        server::abandon(&node).await;
+        return Err(failure);
+    }
+    Ok(node)
+}
+
+/// Runs until both have ended. The server goes when the process is told to or the registry has gone; the registry
+/// goes when the process is told to, but not before the server, which has to leave it in good order.
+async fn run_both(server: Node, registry: Node, terminated: impl Future<Output = ()>) {
+    let (tell, told) = watch::channel(false);
+    let until = |mut told: watch::Receiver<bool>| async move {
+        // An error means that whoever could tell has gone.
+        drop(told.wait_for(|told| *told).await);
+    };
+    let (server_gone, mut server_has_gone) = watch::channel(false);
+    let (server_told, registry_told) = (until(told.clone()), until(told));
+    let run_server = async {
+        server.run_until(server_told).await;
+        // With the last handle its connections end, which is how a shutdown knows.
+        drop(server);
+        server_gone.send_replace(true);
+    };
+    let run_registry = async {
+        let told = async {
+            registry_told.await;
+            drop(server_has_gone.wait_for(|gone| *gone).await);
+        };
+        registry.run_until(told).await;
+        tell.send_replace(true);
+    };
+    let listen = async {
+        terminated.await;
+        tell.send_replace(true);
+    };
+    tokio::select! {
+        _ = async { tokio::join!(run_server, run_registry) } => {}
+        () = async { listen.await; std::future::pending().await } => {}
+    }
+}
+
+/// What to type next, so that it works in another terminal as it stands.
+fn next_steps(args: &Args, home: &Home, context: Context<'_>) -> String {
+    let mut text = String::from("\nIn another terminal:\n");
+    let is_default = Home::resolve_with(None, |name| env::var_os(name).filter(|_| name != "ENSEMBLE_HOME"))
+        .is_ok_and(|default| default.path() == home.path());
+    let mut line = |line: &str| writeln!(text, "  $ {line}").expect("a string can be written");
+    if !is_default || context.globals.has_home() {
+        line(&format!("export ENSEMBLE_HOME={}", quoted(home.path())));
+    }
+    if args.roles.roles.0.iter().any(|role| role.as_str() == "kvstore") {
+        let option = match &args.server {
+            Some(id) if id.as_str() != "kvstore" => format!(" --server {id}"),
+            _ => String::new(),
+        };
+        let kvstorec = program_to_type("kvstorec");
+        line(&format!("echo hello | {kvstorec} put{option} greeting"));
+        line(&format!("{kvstorec} get{option} greeting"));
+    }
+    let ensemble = program_to_type(context.name);
+    line(&format!("{ensemble} list servers"));
+    line(&format!("{ensemble} shutdown -f"));
+    text
+}
+
+/// The program `name` as it is to be typed: its name alone when the shell finds the one beside this program.
+fn program_to_type(name: &str) -> String {
+    let Some(dir) = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)) else {
+        return name.to_owned();
+    };
+    let beside = dir.join(name);
+    let search = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&search).map(|dir| dir.join(name)).find(|path| path.is_file());
+    if !beside.is_file() {
+        // Cargo builds only the program that it is to run.
+        return match (found, env::var_os("CARGO")) {
+            (None, Some(_)) => {
+                let profile = if dir.ends_with("release") { " --release" } else { "" };
+                format!("cargo run{profile} --bin {name} --")
+            }
+            _ => name.to_owned(),
+        };
+    }
+    if found.is_some_and(|found| found.canonicalize().ok() == beside.canonicalize().ok()) {
+        return name.to_owned();
+    }
+    quoted(&relative(beside))
+}
+
+/// A path as seen from the working directory, when it is below that.
+fn relative(path: PathBuf) -> PathBuf {
+    let here = env::current_dir().ok();
+    match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)) {
+        // A single word would be looked for elsewhere.
+        Some(relative) if relative.components().count() > 1 => relative,
+        _ => path,
+    }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
+    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_take_them_apart() {
+        assert_eq!(quoted(Path::new("/srv/e-1")), "/srv/e-1");
+        assert_eq!(quoted(Path::new("/a b/c'd")), r"'/a b/c'\''d'");
+    }
+}

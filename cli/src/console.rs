@@ -1,0 +1,110 @@
+//! The short-lived node inside a command that asks servers. Its id is unique, so that commands that run at the same
+//! time never get each other's replies.
+
+use std::{future::Future, time::Duration};
+
+use ensemble::{Address, CallError, Home, Limits, Node, RemoteAddr, ServerId};
+use registry::{Client, ClientError};
+
+use crate::{
+    app::Context,
+    exit::{Failure, Outcome},
+    logging,
+    options::{ClientOptions, GlobalOptions},
+    translate::{self, Target},
+};
+
+/// A node, and the registry that it asks where servers are.
+pub(crate) struct Console {
+    pub(crate) node: Node,
+    pub(crate) registry: Client,
+    registry_address: Address,
+    timeout: Duration,
+}
+
+/// Runs `work` with a console on this thread.
+pub(crate) fn run(
+    context: Context<'_>,
+    options: &ClientOptions,
+    work: impl AsyncFnOnce(Console) -> Outcome,
+) -> Outcome {
+    run_with(context.globals, options, context.globals.timeout(), work)
+}
+
+/// As [`run`], with another timeout for calls.
+pub(crate) fn run_with(
+    globals: &GlobalOptions,
+    options: &ClientOptions,
+    timeout: Duration,
+    work: impl AsyncFnOnce(Console) -> Outcome,
+) -> Outcome {
+    logging::start_client();
+    let home = globals.home()?;
+    block_on(async {
+        let console = Console::open(&home, options, timeout).await?;
+        work(console).await
+    })
+}
+
+/// Runs a future with an actix system on this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    actix::System::new().block_on(work)
+}
+
+/// The address of the registry: the one that was given, or else that of the home.
+pub(crate) fn registry_address(home: &Home, given: Option<&Address>) -> Outcome<Address> {
+    match given {
+        Some(address) => Ok(address.clone()),
+        None => Ok(home.socket(&registry_id())?),
+    }
+}
+
+/// The server id of the registry.
+pub(crate) fn registry_id() -> ServerId {
+    ServerId::new(registry::SERVER).expect("the registry's id is a server id")
+}
+
+/// Limits under which no part of a call takes longer than `timeout`.
+fn limits(timeout: Duration) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        call_timeout: timeout,
+        connect_timeout: defaults.connect_timeout.min(timeout),
+        handshake_timeout: defaults.handshake_timeout.min(timeout),
+        ..defaults
+    }
+}
+
+impl Console {
+    async fn open(home: &Home, options: &ClientOptions, timeout: Duration) -> Outcome<Self> {
+        let registry_address = registry_address(home, options.registry.as_ref())?;
+        let builder = registry::console()
+            .home(home.clone())
+            .allow_plain_tcp(options.insecure_tcp)
+            .limits(limits(timeout));
+        let (node, registry) = registry::connect(builder, Some(registry_address.clone()))
+            .await
+            .map_err(|why| translate::join(why, timeout))?;
+        Ok(Self { node, registry, registry_address, timeout })
+    }
+
+    /// A way to send to an actor.
+    pub(crate) fn remote(&self, server: &ServerId, actor: &str) -> RemoteAddr {
+        self.node.remote(server, actor)
+    }
+
+    /// The failure of a command because of that of a call.
+    pub(crate) fn failure(&self, why: &CallError, server: &ServerId, actor: &str) -> Failure {
+        translate::call(why, self.target(server.as_str(), actor))
+    }
+
+    /// What a call is for, to be named in its failure.
+    pub(crate) fn target<'a>(&'a self, server: &'a str, actor: &'a str) -> Target<'a> {
+        Target { server, actor, registry: &self.registry_address, timeout: self.timeout }
+    }
+
+    /// The failure of a command because of that of the registry.
+    pub(crate) fn registry_failure(&self, why: &ClientError) -> Failure {
+        translate::registry(why, &self.registry_address, self.timeout)
+    }
+}

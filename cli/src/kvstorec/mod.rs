@@ -1,0 +1,12 @@
+//! The command `kvstorec`: the key-value store on the command line, a file per subcommand.
+
+mod cli;
+mod get;
+mod get_object;
+mod key;
+mod put;
+mod put_object;
+mod remove;
+mod store;
+
+pub use cli::main;

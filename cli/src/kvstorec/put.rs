@@ -1,0 +1,50 @@
+//! `kvstorec put`: stores bytes under a key.
+//!
+//! JSON: `{"key": TEXT, "stored_bytes": NUMBER, "revision": NUMBER}`; `key_hex` instead of `key` where that is no text.
+
+use serde::Serialize;
+
+use super::{
+    cli::{Input, Place},
+    key::JsonKey,
+    store::{Store, with_store},
+};
+use crate::{exit::Outcome, files, options::GlobalOptions, printer::Printer};
+
+/// Stores bytes under a key
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Done when the bytes are on disk.
+
+Examples:
+  $ kvstorec put --input foo.json foo.json
+  $ echo hello | kvstorec put greeting")]
+pub(super) struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    input: Input,
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    key: JsonKey<'a>,
+    stored_bytes: u64,
+    revision: u64,
+}
+
+pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
+    with_store(&args.place, globals, async |store| {
+        let value = files::read(&args.input.input, store.max_value_bytes())?;
+        let done = store.client.put(store.key.bytes(), value).await.map_err(|why| store.failure(&why))?;
+        show(&store, &done, globals.printer())
+    })
+}
+
+/// Says nothing, as the people of the first kvstore are used to, except in JSON.
+pub(super) fn show(store: &Store, done: &kvstore::messages::PutDone, printer: Printer) -> Outcome {
+    let stored =
+        Stored { key: store.key.in_json(), stored_bytes: done.stored_bytes, revision: done.revision };
+    printer.result(&stored, |_| String::new())
+}

@@ -1,0 +1,98 @@
+//! The help of every command, as it is shown, in `tests/help/`: so that it is read when it changes. Written anew with
+//! `UPDATE_HELP=1 cargo test -p ensemble-cli --test help`.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use ensemble_tests::{Finished, Sandbox};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help")
+}
+
+/// The commands that a help text lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let lines =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+fn run(sandbox: &Sandbox, command: &[String]) -> Finished {
+    let args: Vec<&str> = command[1..].iter().map(String::as_str).chain(["--help"]).collect();
+    if command[0] == "ensemble" { sandbox.ensemble(&args) } else { sandbox.kvstorec(&args) }
+}
+
+/// Checks the help of a command and of those below it; notes the files.
+fn check(sandbox: &Sandbox, command: &[String], seen: &mut BTreeSet<PathBuf>) {
+    let help = String::from_utf8(run(sandbox, command).succeeds()).unwrap();
+    let name = command.join(" ");
+    let path = directory().join(format!("{}.txt", command.join("-")));
+    if env::var_os("UPDATE_HELP").is_some() {
+        fs::write(&path, &help).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{} is missing", path.display()));
+    assert_eq!(
+        help,
+        expected,
+        "the help of `{name}` has changed; read it, and write {} anew",
+        path.display()
+    );
+    let subcommands = subcommands(&help);
+    assert!(help.contains("\n  $ "), "an example is missing: {name}\n{help}");
+    let longest = help.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    assert!(longest <= 120, "a line of the help of `{name}` has {longest} characters");
+    assert!(seen.insert(path));
+    for subcommand in subcommands {
+        check(sandbox, &[command, &[subcommand]].concat(), seen);
+    }
+}
+
+#[test]
+fn the_help_of_every_command() {
+    let sandbox = common::sandbox();
+    let mut seen = BTreeSet::new();
+    for program in ["ensemble", "kvstorec"] {
+        check(&sandbox, &[program.to_owned()], &mut seen);
+    }
+    let files: BTreeSet<PathBuf> =
+        fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(seen, files, "there are files of commands that are gone");
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let sandbox = common::sandbox();
+    let by_option = sandbox.ensemble(&["list", "servers", "--help"]).succeeds();
+    assert_eq!(sandbox.ensemble(&["help", "list", "servers"]).succeeds(), by_option);
+    let by_option = sandbox.kvstorec(&["put", "--help"]).succeeds();
+    assert_eq!(sandbox.kvstorec(&["help", "put"]).succeeds(), by_option);
+    for program in [sandbox.ensemble::<&str>(&[]), sandbox.kvstorec::<&str>(&[])] {
+        assert!(program.exits(2).err().contains("Commands:"));
+    }
+    let version = String::from_utf8(sandbox.ensemble(&["--version"]).succeeds()).unwrap();
+    assert_eq!(version, format!("ensemble {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let sandbox = common::sandbox();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = sandbox.ensemble(&["completions", shell]).succeeds();
+        assert!(String::from_utf8(script).unwrap().contains("lookup"), "{shell}");
+    }
+    let words = "source <(ensemble completions bash)\n\
+                 COMP_WORDS=(ensemble sh) COMP_CWORD=1\n\
+                 _ensemble ensemble sh ensemble; echo \"${COMPREPLY[@]}\"";
+    assert_eq!(sandbox.shell(words).succeeds(), b"shutdown\n");
+}

@@ -1,0 +1,162 @@
+//! The end of servers: by the command in all its forms and by signals, also when some are dead or will not go.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod common;
+
+use common::{ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
+use ensemble_tests::{Proc, eventually};
+use rustix::process::Signal;
+
+#[test]
+fn it_asks_first() {
+    let mut ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let answer = |answer: &str, args: &[&str]| {
+        Proc::start(sandbox.ensemble_command(args), answer.as_bytes().to_vec()).finish()
+    };
+    for no in ["", "n\n", "\n", "maybe\n"] {
+        let done = answer(no, &["shutdown"]).exits(1);
+        assert_eq!(done.out(), "");
+        assert!(done.err().starts_with("Shut down all servers and the registry? [y/N] "), "{}", done.err());
+        assert!(
+            done.err().ends_with("nothing was shut down; answer y, or use --force to be asked nothing\n")
+        );
+    }
+    assert!(ensemble.kvstore.is_running() && ensemble.registry.is_running());
+    let done = answer("y\n", &["shutdown", "kvstore"]).exits(0);
+    assert_eq!(done.out(), "... shutting down kvstore\n");
+    assert!(!ensemble.kvstore.is_running() && ensemble.registry.is_running());
+}
+
+#[test]
+fn of_an_actor() {
+    let mut ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let shown = sandbox.ensemble(&["shutdown", "-f", "kvstore", "kvstore"]).succeeds();
+    assert_eq!(shown, b"... shutting down kvstore/kvstore\n");
+    sandbox.ensemble(&["ping", "kvstore", "kvstore"]).fails(3, &["has no actor kvstore"]);
+    assert_eq!(sandbox.ensemble(&["ping", "kvstore"]).succeeds(), b"OK\n");
+    assert!(ensemble.kvstore.is_running());
+}
+
+#[test]
+fn of_a_server_that_is_dead_already() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    ensemble.kvstore.crash();
+    let shown = sandbox.ensemble(&["shutdown", "-f"]).succeeds();
+    let expected = "... shutting down echo\n... shutting down kvstore\n\
+                    ... kvstore was dead: withdrawn from the registry\n... shutting down registry\n";
+    assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    echo.finish().exits(0);
+    ensemble.registry.finish().exits(0);
+}
+
+#[test]
+fn of_a_server_that_is_dead_already_alone() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    ensemble.kvstore.crash();
+    let shown = sandbox.ensemble(&["shutdown", "-f", "kvstore", "--json"]).succeeds();
+    let expected = "{\"shut_down\":[],\"withdrawn\":[\"kvstore\"],\"remaining\":[]}\n";
+    assert_eq!(String::from_utf8(shown).unwrap(), expected);
+    sandbox.ensemble(&["lookup", "kvstore"]).fails(3, &["no server kvstore"]);
+}
+
+#[test]
+fn of_a_server_that_will_not_go() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    ensemble.kvstore.signal(Signal::STOP);
+    let done = sandbox.ensemble(&["shutdown", "-f", "--timeout", "1"]).exits(4);
+    let expected = "... shutting down echo\n... shutting down kvstore\n... shutting down registry\n";
+    assert_eq!(done.out(), expected);
+    assert!(done.err().starts_with("ensemble: still there: kvstore ("), "{}", done.err());
+    assert_eq!(done.err().lines().count(), 1);
+    echo.finish().exits(0);
+    ensemble.registry.finish().exits(0);
+    ensemble.kvstore.signal(Signal::CONT);
+}
+
+#[test]
+fn by_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let ensemble = ensemble();
+        let sandbox = &ensemble.sandbox;
+        ensemble.kvstore.signal(signal);
+        ensemble.kvstore.finish().exits(0);
+        sandbox.ensemble(&["lookup", "kvstore"]).fails(3, &["no server kvstore"]);
+        ensemble.registry.signal(signal);
+        ensemble.registry.finish().exits(0);
+        assert!(!common::socket(sandbox, "registry").exists(), "the socket is still there");
+    }
+}
+
+#[test]
+fn of_one_process_by_a_signal() {
+    let sandbox = sandbox();
+    let up = serve(&sandbox, &["up", "--log", "info"], "kvstore");
+    let done = up.terminate().exits(0);
+    // The server leaves the registry before that goes.
+    let at = |part: &str| done.err().find(part).unwrap_or_else(|| panic!("no {part:?} in {}", done.err()));
+    assert!(at("withdrawn server=kvstore") < at("shutting down server=registry"));
+    assert!(at("stopped server=kvstore") < at("shutting down server=registry"));
+    assert!(at("shutting down server=registry") < at("stopped server=registry"));
+}
+
+#[test]
+fn of_half_of_one_process() {
+    let sandbox = sandbox();
+    let mut up = serve(&sandbox, &["up"], "kvstore");
+    let shown = sandbox.ensemble(&["shutdown", "-f", "kvstore"]).succeeds();
+    assert_eq!(shown, b"... shutting down kvstore\n");
+    assert_eq!(sandbox.ensemble(&["ping", "registry"]).succeeds(), b"OK\n");
+    // Its store is closed, so that another process can have it.
+    let again = kvstore(&sandbox);
+    assert_eq!(sandbox.ensemble(&["ping", "kvstore", "kvstore"]).succeeds(), b"OK\n");
+    assert!(up.is_running());
+    assert_eq!(again.terminate().exits(0).out().lines().count(), 1);
+    sandbox.ensemble(&["shutdown", "-f", "registry"]).succeeds();
+    up.finish().exits(0);
+}
+
+#[test]
+fn of_the_registry_takes_the_server_in_its_process_along() {
+    let sandbox = sandbox();
+    let up = serve(&sandbox, &["up"], "kvstore");
+    let shown = sandbox.ensemble(&["shutdown", "-f", "registry"]).succeeds();
+    assert_eq!(shown, b"... shutting down registry\n");
+    up.finish().exits(0);
+}
+
+#[test]
+fn a_server_goes_on_while_the_registry_restarts() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    sandbox.ensemble(&["shutdown", "-f", "registry"]).succeeds();
+    ensemble.registry.finish().exits(0);
+    sandbox.ensemble(&["ping", "kvstore"]).fails(4, &["the registry is not running"]);
+    let _registry = registry(sandbox);
+    eventually("the server is back in the registry", || {
+        let listed = sandbox.ensemble(&["lookup", "kvstore"]);
+        (listed.code() == 0 && listed.out().contains("reachable")).then_some(())
+    });
+    assert_eq!(sandbox.ensemble(&["ping", "kvstore"]).succeeds(), b"OK\n");
+}
+
+#[test]
+fn a_command_over_tcp() {
+    let sandbox = sandbox_with_cookie();
+    let mut registry = serve(&sandbox, &["registry", "-l", "tcp:127.0.0.1:0"], "registry");
+    let line = registry.says("is ready at tcp:127.0.0.1:");
+    let address = line.rsplit(' ').next().unwrap();
+    let args = ["run", "--roles", "kvstore", "-r", address, "-l", "tcp:127.0.0.1:0"];
+    let server = serve(&sandbox, &args, "kvstore");
+    sandbox.kvstorec_with(&["put", "k", "-r", address], "v").succeeds();
+    assert_eq!(sandbox.kvstorec(&["get", "k", "-r", address]).succeeds(), b"v");
+    sandbox.ensemble(&["shutdown", "-f", "-r", address]).succeeds();
+    server.finish().exits(0);
+    registry.finish().exits(0);
+}

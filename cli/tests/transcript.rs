@@ -1,0 +1,91 @@
+//! The tutorial's transcript, typed into a shell line by line, with servers that were started in each of the ways in
+//! which it can be done. What is shown is compared byte for byte.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod common;
+
+use common::{sandbox, serve};
+use ensemble_tests::{Proc, Sandbox};
+
+const FOO: &str =
+    "{\n  \"head\": \"I am a walrus~\",\n  \"body\": {\n    \"value\": \"and this is my body\"\n  }\n}\n";
+
+/// A line of the transcript, and what it must show.
+fn shows(sandbox: &Sandbox, line: &str, expected: &str) {
+    let shown = sandbox.shell(line).succeeds();
+    assert_eq!(String::from_utf8_lossy(&shown), expected, "{line}");
+}
+
+fn type_transcript(sandbox: &Sandbox) {
+    sandbox.write("foo.json", FOO);
+    shows(sandbox, "kvstorec put --input foo.json foo.json", "");
+    shows(sandbox, "kvstorec get foo.json", FOO);
+    shows(sandbox, "echo '((a . 1) (b . 2) (c . 3))' | kvstorec put-object my-alist", "");
+    shows(sandbox, "kvstorec get-object my-alist", "((a . 1) (b . 2) (c . 3))\n");
+    shows(sandbox, "kvstorec get my-alist | base64", "+09iAQgDCQEGAWEDAgkBBgFiAwQJAQYBYwMG\n");
+    shows(sandbox, "kvstorec remove my-alist", "");
+    let socket = common::socket(sandbox, "kvstore");
+    let table = format!(
+        "SERVER   ROLES    STATE      ADDRESSES\nkvstore  kvstore  reachable  unix:{}\n",
+        socket.display()
+    );
+    shows(sandbox, "ensemble list servers", &table);
+    shows(sandbox, "ensemble lookup --role kvstore", &table);
+    shows(sandbox, "ensemble lookup kvstore", &table);
+    shows(sandbox, "ensemble ping kvstore; ensemble ping kvstore kvstore", "OK\nOK\n");
+    sandbox.kvstorec(&["get", "my-alist"]).fails(3, &["kvstore has no key \"my-alist\""]);
+    shows(sandbox, "ensemble shutdown -f", "... shutting down kvstore\n... shutting down registry\n");
+}
+
+/// When the shutdown has returned, all have ended, and well.
+fn all_have_ended(servers: Vec<Proc>) {
+    for mut server in servers {
+        assert!(!server.is_running(), "the shutdown returned too early");
+        server.finish().exits(0);
+    }
+}
+
+#[test]
+fn with_a_registry_and_a_server() {
+    let sandbox = sandbox();
+    shows(&sandbox, "ensemble admin cookie", "");
+    let registry = serve(&sandbox, &["registry"], "registry");
+    let server = serve(&sandbox, &["run", "--roles", "kvstore"], "kvstore");
+    type_transcript(&sandbox);
+    all_have_ended(vec![registry, server]);
+}
+
+#[test]
+fn with_the_roles_as_scheme_writes_them() {
+    let sandbox = sandbox();
+    shows(&sandbox, "ensemble admin cookie", "");
+    let registry = serve(&sandbox, &["registry"], "registry");
+    let server = serve(&sandbox, &["run", "--roles", "(kvstore)", "kvstore"], "kvstore");
+    type_transcript(&sandbox);
+    all_have_ended(vec![registry, server]);
+}
+
+#[test]
+fn with_one_command() {
+    let sandbox = sandbox();
+    let up = serve(&sandbox, &["up"], "kvstore");
+    type_transcript(&sandbox);
+    all_have_ended(vec![up]);
+}
+
+#[test]
+fn what_up_says_to_type_next_works_as_it_stands() {
+    let sandbox = sandbox();
+    let mut up = serve(&sandbox, &["up", "--roles", "kvstore,echo", "store-1"], "store-1");
+    up.says(" shutdown -f");
+    let said = up.stdout();
+    let lines: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  $ ")).collect();
+    assert!(lines[0].starts_with("export ENSEMBLE_HOME="), "{said}");
+    let mut terminal = sandbox.shell_command(&lines.join("\n"));
+    terminal.env_remove("ENSEMBLE_HOME");
+    let shown = Proc::start(terminal, Vec::new()).finish().succeeds();
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.starts_with("hello\nSERVER   ROLES         STATE"), "{shown}");
+    assert!(shown.ends_with("... shutting down store-1\n... shutting down registry\n"), "{shown}");
+    all_have_ended(vec![up]);
+}

@@ -1,0 +1,10 @@
+//! The actor that offers a store: it takes messages, hands them to an engine, and answers.
+//!
+//! What a message means and how it travels is in [`crate::messages`]; how the store does it, in [`crate::engine`] and
+//! [`crate::store`].
+
+mod answers;
+mod handlers;
+mod reads;
+
+pub use handlers::{ACTOR, KvStore};

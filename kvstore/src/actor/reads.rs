@@ -1,0 +1,222 @@
+//! Reads, and the memory that their answers take. A peer can ask for a thousand large values in a few kilobytes, and
+//! then take its time to receive them: what is read meanwhile is bounded here.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    engine::{Engine, EngineError, Pending},
+    messages::Value,
+    store::{Entry, ReadError},
+};
+
+/// What the values of all answers may take until they are written to their connections; one of the longest is always
+/// let through.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What a read takes of that before it knows the length of its value. A longer value is read a second time.
+const EXPECTED_BYTES: usize = 1 << 20;
+
+/// A value up to this length takes nothing of it: the number of calls is bounded too.
+const FREE_BYTES: usize = 16 << 10;
+
+/// How long a read waits for its part.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The engine's reads, within bounds.
+#[derive(Debug, Clone)]
+pub(super) struct Reads {
+    engine: Engine,
+    max_value_bytes: usize,
+    room: Arc<Semaphore>,
+    max_wait: Duration,
+}
+
+impl Reads {
+    pub(super) fn new(engine: Engine, max_value_bytes: usize) -> Self {
+        Self::within(MAX_ANSWER_BYTES, MAX_WAIT, engine, max_value_bytes)
+    }
+
+    fn within(bytes: usize, max_wait: Duration, engine: Engine, max_value_bytes: usize) -> Self {
+        let room = Arc::new(Semaphore::new(bytes.max(max_value_bytes)));
+        Self { engine, max_value_bytes, room, max_wait }
+    }
+
+    /// Has a read accepted at once or not at all.
+    pub(super) fn accept(&self, key: Bytes) -> Result<Reading, EngineError> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits(EXPECTED_BYTES)).ok();
+        let limit_bytes = if room.is_some() { EXPECTED_BYTES } else { FREE_BYTES };
+        let pending = self.engine.try_get_within(key.clone(), limit_bytes)?;
+        Ok(Reading { reads: self.clone(), key, pending, room })
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, EngineError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(permits(bytes));
+        match tokio::time::timeout(self.max_wait, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(EngineError::Overloaded),
+        }
+    }
+}
+
+/// A read that was accepted.
+pub(super) struct Reading {
+    reads: Reads,
+    key: Bytes,
+    pending: Pending<Option<Entry>>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Reading {
+    /// The answer, with the room that it takes.
+    pub(super) async fn answer(self) -> Result<Option<Value>, EngineError> {
+        let Self { reads, key, pending, mut room } = self;
+        let mut answer = pending.await;
+        loop {
+            match answer {
+                Ok(Some(entry)) => return Ok(Some(with_room(entry, room))),
+                Ok(None) => return Ok(None),
+                Err(EngineError::Read(ReadError::ValueTooLarge { bytes, .. })) => {
+                    if bytes > reads.max_value_bytes {
+                        return Err(ReadError::ValueTooLarge { bytes, limit: reads.max_value_bytes }.into());
+                    }
+                    // What it has is given back first, or many could wait for each other.
+                    drop(room.take());
+                    room = Some(reads.room_for(bytes).await?);
+                    answer = reads.engine.try_get_within(key.clone(), bytes)?.await;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+    }
+}
+
+fn with_room(entry: Entry, mut room: Option<OwnedSemaphorePermit>) -> Value {
+    let bytes = entry.value.len();
+    let value = Value::new(entry.value, entry.revision);
+    match room.as_mut().filter(|_| bytes > FREE_BYTES).and_then(|room| room.split(bytes)) {
+        Some(part) => value.holding(part),
+        None => value,
+    }
+}
+
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::EngineOptions,
+        store::{Store, StoreOptions},
+    };
+
+    const MIB: usize = 1 << 20;
+
+    struct Fixture {
+        reads: Reads,
+        _directory: tempfile::TempDir,
+    }
+
+    /// A store of values of at most 3 MiB, and room for answers of 5 MiB.
+    fn fixture(max_wait: Duration) -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { max_value_bytes: 3 * MIB, ..StoreOptions::default() };
+        let store = Store::open(directory.path(), options).unwrap();
+        for bytes in [0, 1, FREE_BYTES, FREE_BYTES + 1, MIB, MIB + 1, 3 * MIB] {
+            store.put(bytes.to_string(), vec![7; bytes]).unwrap();
+        }
+        let engine = Engine::start(store, &EngineOptions::default()).unwrap();
+        Fixture { reads: Reads::within(5 * MIB, max_wait, engine, 3 * MIB), _directory: directory }
+    }
+
+    impl Fixture {
+        async fn read(&self, bytes: usize) -> Result<Value, EngineError> {
+            let reading = self.reads.accept(bytes.to_string().into())?;
+            let value = reading.answer().await?.expect("there is one");
+            assert!(value.bytes == vec![7; bytes], "another value for {bytes}");
+            Ok(value)
+        }
+
+        fn free(&self) -> usize {
+            self.reads.room.available_permits()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_takes_its_length_until_it_is_dropped() {
+        let fixture = fixture(MAX_WAIT);
+        for (bytes, taken) in [
+            (0, 0),
+            (FREE_BYTES, 0),
+            (FREE_BYTES + 1, FREE_BYTES + 1),
+            (MIB, MIB),
+            (MIB + 1, MIB + 1),
+            (3 * MIB, 3 * MIB),
+        ] {
+            let value = fixture.read(bytes).await.unwrap();
+            assert_eq!(fixture.free(), 5 * MIB - taken);
+            let kept = value.released();
+            assert_eq!((kept.bytes.len(), fixture.free()), (bytes, 5 * MIB));
+        }
+        assert!(fixture.reads.accept("missing".into()).unwrap().answer().await.unwrap().is_none());
+        assert_eq!(fixture.free(), 5 * MIB);
+    }
+
+    #[tokio::test]
+    async fn without_room_a_long_value_waits_and_a_short_one_does_not() {
+        let fixture = fixture(MAX_WAIT);
+        let (first, second) = (fixture.read(3 * MIB).await.unwrap(), fixture.read(MIB + 1).await.unwrap());
+        assert!(fixture.free() < MIB);
+        let waiting = fixture.read(3 * MIB);
+        tokio::pin!(waiting);
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("there is no room for it"),
+            short = fixture.read(FREE_BYTES) => drop(short.unwrap()),
+        }
+        drop(first);
+        drop(waiting.await.unwrap());
+        drop(second);
+        assert_eq!(fixture.free(), 5 * MIB);
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_is_refused() {
+        let fixture = fixture(Duration::ZERO);
+        let held = (fixture.read(3 * MIB).await.unwrap(), fixture.read(MIB + 1).await.unwrap());
+        assert!(matches!(fixture.read(MIB).await, Err(EngineError::Overloaded)));
+        drop(held);
+        assert_eq!(fixture.free(), 5 * MIB);
+        drop(fixture.read(MIB).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_all_answered() {
+        let fixture = Arc::new(fixture(MAX_WAIT));
+        let mut readings = tokio::task::JoinSet::new();
+        for index in 0..200 {
+            let fixture = Arc::clone(&fixture);
+            readings.spawn(async move {
+                let bytes = [1, FREE_BYTES, FREE_BYTES + 1, MIB, MIB + 1, 3 * MIB][index % 6];
+                drop(fixture.read(bytes).await.unwrap());
+            });
+        }
+        readings.join_all().await;
+        assert_eq!(fixture.free(), 5 * MIB);
+    }
+
+    #[tokio::test]
+    async fn a_value_from_under_a_higher_limit_is_told_with_both_numbers() {
+        let fixture = fixture(MAX_WAIT);
+        let lower = Reads { max_value_bytes: 2 * MIB, ..fixture.reads.clone() };
+        let refused = lower.accept((3 * MIB).to_string().into()).unwrap().answer().await;
+        let Err(EngineError::Read(ReadError::ValueTooLarge { bytes, limit })) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((bytes, limit), (3 * MIB, 2 * MIB));
+    }
+}

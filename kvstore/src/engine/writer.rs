@@ -1,0 +1,71 @@
+//! The thread that writes: takes all writes that wait, and commits them together.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::options::EngineOptions;
+use super::pending::Reply;
+use crate::store::{Applied, Write, WriteError};
+
+/// A write that was accepted.
+pub(super) struct WriteRequest {
+    pub(super) write: Write,
+    pub(super) reply: Reply<Applied>,
+    /// Given back with the commit, not with the answer: a caller may take its answers late.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// Does what comes through the queue, until its other end is dropped and it is empty.
+pub(super) fn run(
+    mut queue: mpsc::Receiver<WriteRequest>,
+    options: &EngineOptions,
+    mut apply: impl FnMut(Vec<Write>) -> Vec<Result<Applied, WriteError>>,
+) {
+    let max_writes = options.max_batch_writes.max(1);
+    let mut requests = Vec::new();
+    // While a commit runs, the writes for the next one gather in the queue: that is the group commit.
+    while queue.blocking_recv_many(&mut requests, max_writes) > 0 {
+        let mut batch = Batch::default();
+        for request in requests.drain(..) {
+            if batch.bytes.saturating_add(request.write.bytes()) > options.max_batch_bytes {
+                std::mem::take(&mut batch).commit(&mut apply);
+            }
+            batch.add(request);
+        }
+        batch.commit(&mut apply);
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    replies: Vec<Reply<Applied>>,
+    rooms: Vec<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, request: WriteRequest) {
+        self.bytes += request.write.bytes();
+        self.writes.push(request.write);
+        self.replies.push(request.reply);
+        self.rooms.push(request.room);
+    }
+
+    fn commit(self, apply: &mut impl FnMut(Vec<Write>) -> Vec<Result<Applied, WriteError>>) {
+        if self.writes.is_empty() {
+            return;
+        }
+        // A panic must not end the thread: the callers of this batch would learn it, and all later ones hang.
+        // The store undoes an unfinished transaction by itself.
+        let Ok(results) = catch_unwind(AssertUnwindSafe(|| apply(self.writes))) else {
+            tracing::error!(writes = self.replies.len(), "the writer panicked over a batch");
+            return;
+        };
+        drop(self.rooms);
+        for (reply, result) in self.replies.into_iter().zip(results) {
+            reply.send(result, None);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the actor is sent and what it answers: a struct for each request, with its reply, and one error.
+//!
+//! | Message | Wire name | Payload | Result |
+//! | --- | --- | --- | --- |
+//! | [`Get`] | `kvstore.get` | codec | by hand: see there |
+//! | [`Put`] | `kvstore.put` | by hand: see there | codec |
+//! | [`Remove`] | `kvstore.remove` | codec | codec |
+//! | [`GetLimits`] | `kvstore.limits` | codec | codec |
+//!
+//! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
+//! into and out of a connection's buffers. The rest is [`ensemble::codec`]'s. Nothing here knows of the store.
+
+mod error;
+mod get;
+mod limits;
+mod put;
+mod remove;
+mod wire;
+
+pub use error::StoreError;
+pub use get::{Get, Value};
+pub use limits::{GetLimits, StoreLimits};
+pub use put::{Put, PutDone};
+pub use remove::{Remove, RemoveDone};

@@ -1,0 +1,180 @@
+//! LMDB under the store: opening it, its transactions, and the size of its map.
+//!
+//! The one home of `unsafe` in this crate. Two promises that the compiler cannot check are kept here: one
+//! environment per directory (the caller holds the store's lock file), and no transaction open while the map
+//! moves (the gate).
+
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+
+use super::error::{OpenError, StorageError};
+
+/// The file that LMDB keeps in the directory.
+const DATA_FILE: &str = "data.mdb";
+
+/// Named databases that an environment can hold: one now, with room for a log and an index by expiry.
+const MAX_DATABASES: u32 = 8;
+
+/// Reader slots: how many read transactions can be open at once.
+const MAX_READERS: u32 = 512;
+
+type Table<'e> = Database<'e, Bytes, Bytes>;
+
+/// The named databases.
+pub(super) struct Tables {
+    /// Key to record.
+    pub(super) records: Table<'static>,
+    /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
+    /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
+    pub(super) meta: Table<'static>,
+}
+
+/// What a body of a write transaction wants done with it.
+pub(super) enum End<R> {
+    /// Commit, durably.
+    Commit(R),
+    /// Nothing was changed: there is nothing to commit, and nothing to wait for.
+    Unchanged(R),
+}
+
+pub(super) struct Environment {
+    tables: Tables,
+    env: Env<WithoutTls>,
+    /// Read by every transaction for as long as it is open, written to move the map. Says whether there is a
+    /// map: it is gone when the system refused a new one.
+    gate: RwLock<bool>,
+}
+
+impl Environment {
+    /// Opens or creates the environment in `directory`, which nobody else has open.
+    ///
+    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open(
+        directory: &Path,
+        map_bytes: usize,
+        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(map_bytes).max_dbs(MAX_DATABASES).max_readers(MAX_READERS);
+        #[expect(unsafe_code, reason = "nobody else writes the file: the store's lock file is held")]
+        // SAFETY: the map is only undefined when the file is changed behind LMDB's back. The caller holds the
+        // store's lock file, so no other store has it open, and within this process heed refuses a second open.
+        let env = unsafe { options.open(directory) }.map_err(|error| open_error(directory, error))?;
+        env.clear_stale_readers().map_err(|error| open_error(directory, error))?;
+        restore_length(&env, directory)?;
+
+        let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
+        let tables = env
+            .create_databases_and_commit(transaction, |opener, transaction| {
+                let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
+                let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
+                Ok(match check(&meta, transaction) {
+                    Ok(()) => CommitOrAbort::Commit((records, meta)),
+                    Err(refusal) => CommitOrAbort::Abort(refusal),
+                })
+            })
+            .map_err(|error| open_error(directory, error))?;
+        let (records, meta) = Result::from(tables)?;
+        Ok(Self { tables: Tables { records, meta }, env, gate: RwLock::new(true) })
+    }
+
+    /// Runs `body` in a read transaction. Neither waits for a writer nor makes one wait.
+    pub(super) fn read<R>(
+        &self,
+        body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> R,
+    ) -> Result<R, heed::Error> {
+        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped {
+            return Err(MdbError::Panic.into());
+        }
+        let transaction = self.env.read_txn()?;
+        Ok(body(&transaction, &self.tables))
+    }
+
+    /// Runs `body` in a write transaction and commits what it changed; an error undoes everything.
+    pub(super) fn write<R>(
+        &self,
+        body: impl FnOnce(&mut RwTxn<'_>, &Tables) -> Result<End<R>, heed::Error>,
+    ) -> Result<R, heed::Error> {
+        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped {
+            return Err(MdbError::Panic.into());
+        }
+        let mut transaction = self.env.write_txn()?;
+        match body(&mut transaction, &self.tables)? {
+            End::Commit(result) => {
+                transaction.commit()?;
+                Ok(result)
+            }
+            End::Unchanged(result) => {
+                transaction.abort();
+                Ok(result)
+            }
+        }
+    }
+
+    /// The size of the map.
+    pub(super) fn map_bytes(&self) -> usize {
+        let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.env.info().map_size
+    }
+
+    /// Maps the file anew, with `map_bytes` or as much as the data takes, once no transaction is open.
+    pub(super) fn resize(&self, map_bytes: usize) -> Result<(), StorageError> {
+        let mut mapped = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped {
+            return Err(StorageError::new("change the size of its map", MdbError::Panic));
+        }
+        #[expect(unsafe_code, reason = "no transaction is open: the gate is held for writing")]
+        // SAFETY: every transaction holds the gate for reading until it ends, so there is none now.
+        let resized = unsafe { self.env.resize(map_bytes) };
+        resized.map_err(|error| {
+            // LMDB gave up the old map before it asked for the new one: nothing may touch it any more.
+            *mapped = false;
+            StorageError::of_heed("change the size of its map", error)
+        })
+    }
+}
+
+/// Gives a file that was cut short its length again.
+///
+/// Reading a page that is mapped but not in the file kills the process; a page of zeros is an error instead.
+fn restore_length(env: &Env<WithoutTls>, directory: &Path) -> Result<(), OpenError> {
+    let pages = env.info().last_page_number as u64 + 1;
+    let expected = pages * u64::from(env.unnamed_database_stat().page_size);
+    let file = env.try_clone_inner_file().map_err(|error| open_error(directory, error))?;
+    let restored = file
+        .metadata()
+        .and_then(|metadata| if metadata.len() < expected { file.set_len(expected) } else { Ok(()) });
+    restored.map_err(|source| OpenError::Io { what: "data file", path: directory.join(DATA_FILE), source })
+}
+
+fn open_error(directory: &Path, error: heed::Error) -> OpenError {
+    let path = directory.join(DATA_FILE);
+    match error {
+        heed::Error::EnvAlreadyOpened => OpenError::InUse { path: directory.to_owned() },
+        heed::Error::Io(source) => OpenError::Io { what: "data file", path, source },
+        heed::Error::Mdb(MdbError::Invalid) => {
+            OpenError::NotAStore { path, reason: "it is no LMDB database" }
+        }
+        heed::Error::Mdb(MdbError::VersionMismatch) => {
+            OpenError::NotAStore { path, reason: "it is of another version of LMDB" }
+        }
+        heed::Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => {
+            OpenError::NotAStore { path, reason: "its pages are damaged" }
+        }
+        heed::Error::Mdb(MdbError::Incompatible) => {
+            OpenError::NotAStore { path, reason: "it is another program's database" }
+        }
+        other => StorageError::of_heed("open", other).into(),
+    }
+}
+
+impl From<heed::Error> for OpenError {
+    fn from(error: heed::Error) -> Self {
+        StorageError::of_heed("open", error).into()
+    }
+}

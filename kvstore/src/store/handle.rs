@@ -1,0 +1,401 @@
+//! The store itself: opening a directory, reading, and writing in batches that find room.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use heed::MdbError;
+
+use super::ballast::Ballast;
+use super::compression::expand;
+use super::environment::Environment;
+use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
+use super::options::StoreOptions;
+use super::record::Header;
+use super::write::{self, Applied, Prepared, Results, Stored, Write};
+
+/// The version of the store's layout that this code writes, and the newest that it opens.
+///
+/// It counts the tables and what they mean; a record has a version of its own.
+pub const STORE_VERSION: u32 = 1;
+
+const FORMAT_KEY: &[u8] = b"format";
+const LOCK_FILE: &str = "store.lock";
+const BALLAST_FILE: &str = "reserve";
+
+/// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
+const FULL_DISK_BYTES: u64 = 1 << 20;
+
+/// A durable map from keys to values, in one directory.
+///
+/// A handle is cheap to clone and can be used from any thread. When the last one is dropped, the database is
+/// closed and can be opened again.
+///
+/// Every operation may wait for the disk: in asynchronous code use [`Engine`](crate::engine::Engine).
+///
+/// ```
+/// use kvstore::store::{Store, StoreOptions};
+///
+/// let directory = tempfile::tempdir()?;
+/// let store = Store::open(directory.path(), StoreOptions::default())?;
+/// let stored = store.put("greeting", "hello")?;
+/// assert_eq!(stored.revision, 1);
+/// let entry = store.get(b"greeting")?.expect("it was just put");
+/// assert_eq!(entry.value, "hello");
+/// assert!(store.remove("greeting")?);
+/// assert_eq!(store.get(b"greeting")?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: StoreOptions,
+    directory: PathBuf,
+    environment: Environment,
+    writer: Mutex<Writer>,
+    /// The last field: it is unlocked after the environment is closed.
+    _lock: File,
+}
+
+/// What only the one who writes may touch.
+struct Writer {
+    ballast: Ballast,
+    /// The last commit freed pages, which LMDB uses again only after one more commit.
+    has_fresh_free_pages: bool,
+    /// The map reaches into what is kept back for removes.
+    reserve_is_open: bool,
+}
+
+/// A value and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The value, as it was put.
+    pub value: Bytes,
+    /// The revision of the put.
+    pub revision: u64,
+    /// The length of the value as it is stored: after compression, without the record's header.
+    pub stored_bytes: u64,
+    /// When the entry ends, in milliseconds since 1970-01-01 UTC. Nothing sets it yet.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// Why a transaction was undone.
+enum Failure {
+    MapFull,
+    DiskFull,
+    Storage(StorageError),
+}
+
+impl Store {
+    /// Opens the store in `directory`, and makes both where there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        options.check()?;
+        create_directory(directory)?;
+        let lock = lock_directory(directory)?;
+        let environment =
+            Environment::open(directory, options.initial_map(), |meta, transaction| {
+                match meta.get(transaction, FORMAT_KEY)? {
+                    None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
+                    Some(bytes) => check_format(bytes, directory),
+                }
+            })?;
+        // The names of the files made above are as durable as their contents only after this.
+        sync_directory(directory)?;
+        let ballast = Ballast::new(directory.join(BALLAST_FILE));
+        let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
+        let directory = directory.to_owned();
+        Ok(Self { inner: Arc::new(Inner { options, directory, environment, writer, _lock: lock }) })
+    }
+
+    /// The options that the store was opened with.
+    pub fn options(&self) -> &StoreOptions {
+        &self.inner.options
+    }
+
+    /// Reads a key; `None` where there is no such key. Never waits for a writer.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]. A damaged value is never returned.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        self.get_within(key, self.inner.options.max_value_bytes)
+    }
+
+    /// Reads a key unless its value is longer than `limit_bytes`, which costs no memory then.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); [`ReadError::ValueTooLarge`] has the length of the value.
+    pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
+        check_key(key)?;
+        let limit = limit_bytes.min(self.inner.options.max_value_bytes);
+        let read = self.inner.environment.read(|transaction, tables| {
+            let record = tables.records.get(transaction, key);
+            let record = record.map_err(|error| StorageError::of_heed("read", error))?;
+            record.map(|record| read_record(key, record, limit)).transpose()
+        });
+        read.map_err(|error| StorageError::of_heed("begin to read", error))?
+    }
+
+    /// The last revision that was given to a write; 0 before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the database fails.
+    pub fn revision(&self) -> Result<u64, StorageError> {
+        let read =
+            self.inner.environment.read(|transaction, tables| write::last_revision(transaction, tables));
+        read.flatten().map_err(|error| StorageError::of_heed("read", error))
+    }
+
+    /// Does all writes, in their order, with one commit for as many as can share it.
+    ///
+    /// When this returns, what succeeded is on disk. Each write has its own answer, at its own place. Every
+    /// write that changes something gets a revision of its own, higher than all before; a revision is never
+    /// used twice. Writes of one batch see the earlier ones. A batch is not atomic: where the store is full,
+    /// some of it can fail.
+    pub fn apply(&self, batch: Vec<Write>) -> Vec<Result<Applied, WriteError>> {
+        // Compression comes first: nobody waits for the writer's lock meanwhile.
+        let mut refusals = Vec::new();
+        let mut prepared = Vec::with_capacity(batch.len());
+        for (index, write) in batch.into_iter().enumerate() {
+            match Prepared::new(write, &self.inner.options) {
+                Ok(write) => prepared.push(write),
+                Err(refusal) => refusals.push((index, refusal)),
+            }
+        }
+        let mut results = self.inner.commit(&prepared);
+        for (index, refusal) in refusals {
+            results.insert(index, Err(refusal));
+        }
+        results
+    }
+
+    /// Stores a value under a key.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]
+    pub fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Stored, WriteError> {
+        match self.apply_one(Write::put(key, value))? {
+            Applied::Stored(stored) => Ok(stored),
+            Applied::Removed { .. } => unreachable!("a put was asked for"),
+        }
+    }
+
+    /// Removes a key, and says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]
+    pub fn remove(&self, key: impl Into<Bytes>) -> Result<bool, WriteError> {
+        match self.apply_one(Write::remove(key))? {
+            Applied::Removed { revision } => Ok(revision.is_some()),
+            Applied::Stored(_) => unreachable!("a remove was asked for"),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
+    fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
+        self.apply(vec![write]).pop().expect("one write has one answer")
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Store").field("directory", &self.inner.directory).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn commit(&self, writes: &[Prepared]) -> Results {
+        if writes.is_empty() {
+            return Vec::new();
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut results = Vec::with_capacity(writes.len());
+        self.commit_in_parts(&mut writer, writes, &mut results);
+        if let Err(error) = self.close_reserve(&mut writer) {
+            tracing::error!(%error, "the map of the store is lost");
+        }
+        if results.iter().any(|result| matches!(result, Ok(Applied::Stored(_)))) {
+            writer.ballast.refill();
+        }
+        results
+    }
+
+    /// Commits the writes together, or, where they do not fit, in halves, down to the ones that do not.
+    fn commit_in_parts(&self, writer: &mut Writer, writes: &[Prepared], results: &mut Results) {
+        match self.commit_growing(writer, writes) {
+            Ok(done) => results.extend(done),
+            Err(Failure::Storage(error)) => {
+                results.extend(writes.iter().map(|_| Err(WriteError::Storage(error.clone()))));
+            }
+            Err(Failure::MapFull | Failure::DiskFull) if writes.len() > 1 => {
+                let (first, second) = writes.split_at(writes.len() / 2);
+                self.commit_in_parts(writer, first, results);
+                self.commit_in_parts(writer, second, results);
+            }
+            Err(Failure::MapFull) => {
+                let max_size_bytes = self.options.max_size_bytes;
+                results.push(Err(WriteError::StoreFull(Full::MaxSize { max_size_bytes })));
+            }
+            Err(Failure::DiskFull) => results.push(Err(WriteError::StoreFull(Full::Disk))),
+        }
+    }
+
+    /// Commits the writes together, in a map that grows as far as they may take it.
+    fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
+        let only_removes = writes.iter().all(Prepared::is_remove);
+        let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
+        loop {
+            let attempt =
+                self.environment.write(|transaction, tables| write::apply(transaction, tables, writes));
+            let failure = match attempt {
+                Ok(results) => {
+                    writer.has_fresh_free_pages = true;
+                    return Ok(results);
+                }
+                Err(error) => self.failure(error),
+            };
+            let may_retry = match failure {
+                Failure::MapFull => {
+                    let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
+                    self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
+                }
+                Failure::DiskFull => only_removes && writer.ballast.release(),
+                Failure::Storage(_) => false,
+            };
+            if !may_retry {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Grows the map towards `ceiling`. Says whether it did.
+    fn grow(&self, writer: &mut Writer, needed_bytes: usize, ceiling: usize) -> Result<bool, Failure> {
+        let current = self.environment.map_bytes();
+        if current >= ceiling {
+            return Ok(false);
+        }
+        let grown = StoreOptions::grown_map(current, needed_bytes, ceiling);
+        writer.reserve_is_open |= grown > self.options.put_ceiling();
+        tracing::debug!(from = current, to = grown, "the map of the store grows");
+        self.environment.resize(grown).map_err(Failure::Storage)?;
+        Ok(true)
+    }
+
+    /// Makes the pages that the last commit freed usable. Says whether that can have helped.
+    fn settle_free_pages(&self, writer: &mut Writer) -> Result<bool, Failure> {
+        if !std::mem::take(&mut writer.has_fresh_free_pages) {
+            return Ok(false);
+        }
+        // The commit needs a few pages itself, from those that are kept back.
+        while self.grow(writer, 0, self.options.map_ceiling())? {}
+        let settled = self.environment.write(write::touch);
+        self.close_reserve(writer).map_err(Failure::Storage)?;
+        match settled.map_err(|error| self.failure(error)) {
+            Ok(()) => Ok(true),
+            Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
+            Err(storage) => Err(storage),
+        }
+    }
+
+    /// Closes what removes have taken of the map to puts again. LMDB keeps at least what is in use.
+    fn close_reserve(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        if std::mem::take(&mut writer.reserve_is_open) {
+            self.environment.resize(self.options.put_ceiling())?;
+        }
+        Ok(())
+    }
+
+    fn failure(&self, error: heed::Error) -> Failure {
+        match error {
+            heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
+            heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
+            other => Failure::Storage(StorageError::of_heed("commit", other)),
+        }
+    }
+
+    fn is_full_disk(&self, error: &io::Error) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => true,
+            // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O
+            // error.
+            _ => rustix::fs::statvfs(&self.directory)
+                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
+        }
+    }
+}
+
+fn read_record(key: &[u8], record: &[u8], limit: usize) -> Result<Entry, ReadError> {
+    let (header, payload) = Header::decode(key, record)?;
+    let bytes = header.value_bytes as usize;
+    if bytes > limit {
+        return Err(ReadError::ValueTooLarge { bytes, limit });
+    }
+    Ok(Entry {
+        value: expand(&header, payload)?.into(),
+        revision: header.revision,
+        stored_bytes: payload.len() as u64,
+        expires_at_ms: header.expires_at_ms,
+    })
+}
+
+fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
+    let path = || directory.join("data.mdb");
+    match bytes.try_into().map(u32::from_le_bytes) {
+        Ok(STORE_VERSION) => Ok(()),
+        Ok(found) if found > STORE_VERSION => Err(OpenError::NewerFormat { found, supported: STORE_VERSION }),
+        _ => Err(OpenError::NotAStore { path: path(), reason: "its format version is none" }),
+    }
+}
+
+fn create_directory(directory: &Path) -> Result<(), OpenError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
+    builder.create(directory).map_err(failed)?;
+    for path in made {
+        // A relative path of one part lies in the directory with the empty name.
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
+            Some(parent) => sync_directory(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> Result<(), OpenError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| OpenError::Io { what: "directory", path: directory.to_owned(), source })
+}
+
+fn lock_directory(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK_FILE);
+    let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

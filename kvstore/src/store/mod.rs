@@ -1,0 +1,23 @@
+//! The store: durable keys and values in one directory, plain and synchronous.
+//!
+//! Here live the format of a record, the database under it and its growth. Threads, queues and async callers
+//! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
+
+mod ballast;
+mod compression;
+mod environment;
+mod error;
+mod handle;
+mod options;
+pub mod record;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use compression::MIN_COMPRESSED_BYTES;
+pub(crate) use error::check_key;
+pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
+pub use handle::{Entry, STORE_VERSION, Store};
+pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
+pub use write::{Applied, Condition, Stored, Write};

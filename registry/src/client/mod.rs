@@ -1,0 +1,8 @@
+//! The registry as other programs use it: a [`Client`] asks, and resolves server ids for its node.
+
+mod cache;
+mod calls;
+mod error;
+
+pub use calls::Client;
+pub use error::ClientError;

@@ -1,0 +1,192 @@
+//! Joining, step by step: the home, the node, its announcement, and leaving.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    time::Duration,
+};
+
+use ensemble::{Address, HomeError, Incarnation, Node, NodeBuilder, StartError};
+use tokio::time::{sleep, timeout};
+
+use super::{backoff::Backoff, error::JoinError, keeper::Keeper};
+use crate::{
+    Announcement, Client, ClientError,
+    messages::{Denied, Lease},
+    server_id,
+};
+
+/// Time for the withdrawal when a node leaves. A registry that is away must not hold it up.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Attempts to announce while the registry is too busy.
+const MAX_ATTEMPTS: u32 = 5;
+/// What a node says of its program, unless told otherwise.
+const AGENT: &str = concat!("ensemble/", env!("CARGO_PKG_VERSION"));
+
+/// Joins nodes to their ensemble.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use ensemble::Node;
+/// use registry::Join;
+///
+/// let node = Node::builder("counter-1").role("counter").join().await?;
+/// // node.export("counter", ...)?;
+/// node.run().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Join {
+    /// Starts the node and announces it to the registry of its home.
+    fn join(self) -> Joining;
+
+    /// As [`join`](Self::join), but to the registry at that address.
+    fn join_at(self, registry: Address) -> Joining;
+}
+
+impl Join for NodeBuilder {
+    fn join(self) -> Joining {
+        Joining { builder: self, registry: None, agent: None }
+    }
+
+    fn join_at(self, registry: Address) -> Joining {
+        Joining { builder: self, registry: Some(registry), agent: None }
+    }
+}
+
+/// A node that is about to join: await it.
+///
+/// - Without an address to listen at, the node listens at the UNIX socket of its id in the home.
+/// - The registry is the one at the UNIX socket of [`SERVER`](crate::SERVER) in the home, unless another was named.
+/// - From then on the node keeps its lease by itself, also when the registry goes away and comes back, and resolves
+///   other servers through it. When it shuts down, it withdraws first.
+/// - When another server takes over its id (possible only once nothing answered at this node's addresses, or its
+///   lease had ended), the node logs an error and shuts down: others already reach the new one, and two servers that
+///   work under one id are what an id is there to prevent.
+#[derive(Debug)]
+#[must_use = "a node joins when this is awaited"]
+pub struct Joining {
+    builder: NodeBuilder,
+    registry: Option<Address>,
+    agent: Option<String>,
+}
+
+impl Joining {
+    /// Names the program and its version, for people who look at the registry: at most
+    /// [`MAX_AGENT_BYTES`](crate::MAX_AGENT_BYTES).
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = Some(agent.into());
+        self
+    }
+
+    /// Joins; the same as awaiting it.
+    ///
+    /// # Errors
+    /// When the node does not start, the registry cannot be reached, or it refuses.
+    pub async fn join(self) -> Result<Node, JoinError> {
+        let Self { mut builder, registry, agent } = self;
+        let server = builder.server().map_err(StartError::Name)?;
+        let must_listen = !builder.has_listen();
+        let registry = find_registry(&mut builder, registry)?;
+        if must_listen {
+            let home = builder.resolve_home()?;
+            home.ensure_run_dir()?;
+            builder = builder.listen(home.socket(&server)?).home(home);
+        }
+        let node = builder.start().await?;
+        enter_as(&node, registry, agent).await?;
+        Ok(node)
+    }
+}
+
+impl IntoFuture for Joining {
+    type Output = Result<Node, JoinError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.join())
+    }
+}
+
+/// Announces a node that runs already, as [`Join::join`] does, to the registry at that address: for a program that
+/// wants to export its actors first.
+///
+/// # Errors
+/// When the registry cannot be reached, or refuses.
+pub async fn enter(node: &Node, registry: Address) -> Result<Client, JoinError> {
+    enter_as(node, registry, None).await
+}
+
+async fn enter_as(node: &Node, registry: Address, agent: Option<String>) -> Result<Client, JoinError> {
+    let client = Client::new(node, registry.clone());
+    node.set_resolver(std::sync::Arc::new(client.clone()));
+    let announcement = Announcement {
+        id: node.server().clone(),
+        incarnation: node.incarnation(),
+        addresses: node.addresses(),
+        roles: node.roles().to_vec(),
+        agent: Some(agent.unwrap_or_else(|| AGENT.to_owned())),
+        pid: Some(std::process::id()),
+    };
+    let (id, incarnation) = (announcement.id.clone(), announcement.incarnation);
+    let lease = announce(&client, &announcement).await.map_err(|cause| JoinError::of(registry, cause))?;
+    let keeper = Keeper { node: node.downgrade(), client: client.clone(), announcement, lease };
+    let keeping = actix::spawn(keeper.run());
+    let leaving = client.clone();
+    node.at_leave(async move {
+        keeping.abort();
+        match timeout(LEAVE_TIMEOUT, leaving.withdraw(&id, Some(incarnation))).await {
+            Ok(Ok(_)) => tracing::debug!("withdrawn from the registry"),
+            Ok(Err(cause)) => tracing::info!(%cause, "left without telling the registry"),
+            Err(_) => tracing::info!("left without an answer from the registry"),
+        }
+    });
+    Ok(client)
+}
+
+async fn announce(client: &Client, announcement: &Announcement) -> Result<Lease, ClientError> {
+    let mut backoff = Backoff::new();
+    let mut attempt = 1;
+    loop {
+        match client.announce(announcement.clone()).await {
+            Err(ClientError::Refused(Denied::Busy)) if attempt < MAX_ATTEMPTS => {
+                attempt += 1;
+                sleep(backoff.next()).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn find_registry(builder: &mut NodeBuilder, given: Option<Address>) -> Result<Address, HomeError> {
+    if let Some(registry) = given {
+        return Ok(registry);
+    }
+    let home = builder.resolve_home()?;
+    let registry = home.socket(&server_id())?;
+    *builder = builder.clone().home(home);
+    Ok(registry)
+}
+
+/// Begins to make a node for a command or another short-lived client, with an id of its own that no other has.
+pub fn console() -> NodeBuilder {
+    Node::builder(format!("console-{}", Incarnation::fresh()))
+}
+
+/// Starts a node that is not announced: it calls, and is not called by those that it has not called. It resolves
+/// servers through the registry at that address, or else the one of its home. See [`console`] for the builder.
+///
+/// # Errors
+/// When the node does not start, or the registry does not answer.
+pub async fn connect(
+    mut builder: NodeBuilder,
+    registry: Option<Address>,
+) -> Result<(Node, Client), JoinError> {
+    let registry = find_registry(&mut builder, registry)?;
+    let node = builder.start().await?;
+    let client = Client::new(&node, registry.clone());
+    node.set_resolver(std::sync::Arc::new(client.clone()));
+    let answered = client.remote().ping().await;
+    answered.map_err(|cause| JoinError::of(registry, cause.into()))?;
+    Ok((node, client))
+}

@@ -1,0 +1,12 @@
+//! A registry, servers and consoles in one process, as they work together.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod authority;
+mod common;
+mod contests;
+mod finding;
+mod homes;
+mod liveness;
+mod restarts;
+mod rounds;
