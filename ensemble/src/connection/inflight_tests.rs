@@ -18,7 +18,12 @@ struct Stub {
 struct StubReply(Arc<Stub>);
 
 impl PendingReply for StubReply {
-    fn poll_reply(self: Pin<&mut Self>, cx: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status> {
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        payload: &mut BytesMut,
+        _: &mut Bytes,
+    ) -> Poll<Status> {
         self.0.polls.fetch_add(1, Ordering::Relaxed);
         *self.0.waker.lock().unwrap() = Some(cx.waker().clone());
         match self.0.reply.lock().unwrap().take() {
@@ -181,7 +186,8 @@ fn posts_survive_the_end_and_calls_do_not() {
     assert_eq!(posts.len(), 1);
     post.finish(b"");
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(posts[0].as_mut().poll_reply(&mut cx, &mut BytesMut::new()), Poll::Ready(Status::Done));
+    let ended = posts[0].as_mut().poll_reply(&mut cx, &mut BytesMut::new(), &mut Bytes::new());
+    assert_eq!(ended, Poll::Ready(Status::Done));
     assert_eq!(in_flight.len(), 0);
     assert!(in_flight.close().is_empty());
 }

@@ -6,6 +6,7 @@ use super::super::*;
 use crate::wire::{
     assembly::Assembly,
     frame::{Frame, first, read, read_head, whole_frames},
+    payload::Payload,
 };
 
 /// Chunks are of 3072 bytes then.
@@ -156,7 +157,7 @@ impl End {
             Origin::Call(call) if payload.len() <= self.outbox.chunk_bytes() => {
                 self.outbox.reply(call, status, payload);
             }
-            Origin::Call(call) => self.outbox.reply_large(call, status, Bytes::copy_from_slice(payload)),
+            Origin::Call(call) => self.outbox.reply_large(call, status, halves(payload)),
         }
         for stream in self.assembly.release(arrived.budgeted_bytes) {
             self.outbox.grant(stream);
@@ -190,6 +191,13 @@ pub(super) fn limits() -> Limits {
     Limits { max_message_bytes: 1 << 20, ..Limits::default() }
 }
 
+/// A long payload in the two parts that it may have.
+pub(super) fn halves(payload: &[u8]) -> Payload {
+    let (head, tail) =
+        payload.split_at(if payload.len() > CHUNK { payload.len() / 3 } else { payload.len() });
+    Payload { head: Bytes::copy_from_slice(head), tail: Bytes::copy_from_slice(tail) }
+}
+
 pub(super) fn send(
     end: &mut Outbox,
     lane: u64,
@@ -198,8 +206,9 @@ pub(super) fn send(
     deadline: Option<Instant>,
 ) -> Result<usize, NotSent> {
     let actor = ActorName::new("actor").unwrap();
-    let payload = &mut BytesMut::from(payload);
-    let message = Outgoing { actor: &actor, message: "message", trace: None, lane, payload };
+    let Payload { head, tail } = halves(payload);
+    let payload = &mut BytesMut::from(head);
+    let message = Outgoing { actor: &actor, message: "message", trace: None, lane, payload, tail };
     match deadline {
         Some(deadline) => end.call(message, now, deadline).map(|(key, _)| key),
         None => end.post(message, now).map(|()| 0),

@@ -330,7 +330,7 @@ fn replies_do_not_wait_for_the_own_messages() {
     }
     assert!(pair.a.outbox.unwritten_bytes() > MAX_UNWRITTEN_BYTES);
     assert!(pair.a.outbox.takes_replies());
-    pair.a.outbox.reply_large(1, DONE, Bytes::from(vec![0; 1 << 20]));
+    pair.a.outbox.reply_large(1, DONE, halves(&vec![0; 1 << 20]));
     assert!(pair.a.outbox.takes_replies(), "one large reply does not keep back the small");
     for call in 0..20 {
         pair.a.outbox.reply(call, DONE, &vec![0; CHUNK_BYTES]);
@@ -338,7 +338,7 @@ fn replies_do_not_wait_for_the_own_messages() {
     assert!(!pair.a.outbox.takes_replies());
     let mut few = End::new(Limits { max_in_flight_bytes: 1 << 20, ..limits() });
     few.outbox.open(peer_limits(&limits()), pair.now);
-    few.outbox.reply_large(1, DONE, Bytes::from(vec![0; 1 << 20]));
+    few.outbox.reply_large(1, DONE, halves(&vec![0; 1 << 20]));
     assert!(!few.outbox.takes_replies(), "large replies have a bound too");
 }
 
@@ -370,7 +370,8 @@ fn deadlines_are_known_in_their_order() {
     let mut send_within = |ms| {
         let actor = ActorName::new("actor").unwrap();
         let payload = &mut BytesMut::new();
-        let message = Outgoing { actor: &actor, message: "m", trace: None, lane: 1, payload };
+        let message =
+            Outgoing { actor: &actor, message: "m", trace: None, lane: 1, payload, tail: Bytes::new() };
         pair.a.outbox.call(message, start, start + Duration::from_millis(ms)).unwrap().1
     };
     assert!(send_within(100));
@@ -442,7 +443,7 @@ fn the_writer_is_told_once() {
     for tell in [
         |outbox: &mut Outbox| outbox.answer_ping(1),
         |outbox: &mut Outbox| outbox.grant(1),
-        |outbox: &mut Outbox| outbox.reply_large(1, DONE, Bytes::from(vec![0; 10_000])),
+        |outbox: &mut Outbox| outbox.reply_large(1, DONE, halves(&vec![0; 10_000])),
     ] {
         tell(&mut pair.a.outbox);
         assert!(pair.a.outbox.announce_output());

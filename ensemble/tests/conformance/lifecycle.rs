@@ -16,7 +16,7 @@ on_every_transport!(
     a_node_that_shuts_down_answers_what_it_has_accepted,
     a_node_shuts_down_when_it_is_asked_to,
     hooks_run_in_their_order,
-    a_new_start_replaces_the_old_one,
+    a_new_start_is_the_one_that_is_sent_to,
     connections_over_the_limit_are_turned_down,
     an_address_in_use_is_refused,
     names_of_exports_are_checked,
@@ -120,18 +120,25 @@ async fn hooks_run_in_their_order(net: Net) {
     assert_eq!(server.export("late", tester(&shared)), Err(ExportError::ShuttingDown));
 }
 
-async fn a_new_start_replaces_the_old_one(net: Net) {
-    let (server, _) = net.serve("server").await;
+async fn a_new_start_is_the_one_that_is_sent_to(net: Net) {
+    let (server, shared) = net.serve("server").await;
     let old = net.client("client", &[&server]).await;
+    old.export("tester", tester(&Shared::default())).unwrap();
     let from_old = old.remote("server", "tester").with_timeout(LONG);
     from_old.send(Record(1)).await.unwrap();
-    let held = from_old.send(Hold(1));
+    let held = from_old.send(Hold(2));
+    let to_client = server.remote("client", "tester");
+    assert_eq!(to_client.send(Record(3)).await, Ok(1));
     let new = net.client("client", &[&server]).await;
     new.export("tester", tester(&Shared::default())).unwrap();
-    new.remote("server", "tester").send(Record(2)).await.unwrap();
-    from_old.disconnected().await;
-    assert!(matches!(held.await, Err(CallError::Unknown(_))));
-    assert_eq!(server.remote("client", "tester").send(Record(3)).await, Ok(1), "the new one is sent to");
+    new.remote("server", "tester").send(Record(4)).await.unwrap();
+    for count in 1..3 {
+        assert_eq!(to_client.send(Record(5)).await, Ok(count), "the new one is sent to");
+    }
+    shared.open();
+    assert_eq!(held.await, Ok(2), "what the old one has asked for is answered");
+    drop(new);
+    eventually("the one that is left is sent to", async || to_client.send(Record(6)).await == Ok(2)).await;
 }
 
 async fn connections_over_the_limit_are_turned_down(net: Net) {
