@@ -11,6 +11,8 @@ mod invoke;
 mod manage;
 mod peers;
 mod remote;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{NodeBuilder, StartError};
 pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};

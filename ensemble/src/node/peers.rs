@@ -97,6 +97,16 @@ impl Peers {
         self.links().iter().filter_map(|link| link.info()).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        lock(&self.by_id).peers.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes.load(Ordering::Acquire)
+    }
+
     /// Forgets a connection, and its peer when nobody holds an address there. Another connection of the peer's takes
     /// its place, if there is one: the only way, perhaps, to a node that does not listen.
     pub(super) fn closed(&self, link: &Link) {
