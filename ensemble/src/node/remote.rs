@@ -84,7 +84,7 @@ impl RemoteAddr {
     /// What it refers to; an error when it was made from text that is no name.
     ///
     /// # Errors
-    /// As [`ServerId::new`] and [`ActorName::new`].
+    /// As [`ServerId::new`](crate::ServerId::new) and [`ActorName::new`].
     pub fn reference(&self) -> Result<Reference, NameError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         Ok(Reference::new(target.peer.server.clone(), target.actor.clone()))

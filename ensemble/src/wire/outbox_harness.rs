@@ -246,14 +246,14 @@ impl Pair {
     }
 
     /// One batch from `a` to `b`; says whether there was any.
-    pub(super) fn to_b(&mut self) -> bool {
+    pub(super) fn write_to_b(&mut self) -> bool {
         let mut batch = BytesMut::new();
         self.a.outbox.take_output(&mut batch, self.now);
         self.b.receive(&batch, self.now).unwrap();
         !batch.is_empty()
     }
 
-    pub(super) fn to_a(&mut self) -> bool {
+    pub(super) fn write_to_a(&mut self) -> bool {
         let mut batch = BytesMut::new();
         self.b.outbox.take_output(&mut batch, self.now);
         self.a.receive(&batch, self.now).unwrap();
@@ -262,7 +262,7 @@ impl Pair {
 
     /// Moves bytes until there are none; nothing is answered.
     pub(super) fn settle(&mut self) {
-        while self.to_b() | self.to_a() {}
+        while self.write_to_b() | self.write_to_a() {}
     }
 
     pub(super) fn answer_all(&mut self) {

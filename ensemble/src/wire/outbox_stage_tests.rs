@@ -17,7 +17,7 @@ fn at_each_stage(mut check: impl FnMut(&str, Pair, usize, bool)) {
     let mut behind = pair();
     behind.call(1, 500_000);
     let call = behind.call_within(1, 100, 50);
-    behind.to_b();
+    behind.write_to_b();
     check("waits behind a large one", behind, call, false);
 
     let mut unannounced = pair();
@@ -25,19 +25,19 @@ fn at_each_stage(mut check: impl FnMut(&str, Pair, usize, bool)) {
         unannounced.call(lane, 100_000);
     }
     let call = unannounced.call_within(1, 100_000, 50);
-    unannounced.to_b();
+    unannounced.write_to_b();
     check("is not announced", unannounced, call, false);
 
     let mut announced = pair();
     let call = announced.call_within(1, 100_000, 50);
-    announced.to_b();
+    announced.write_to_b();
     check("is announced", announced, call, false);
 
     let mut half = pair();
     let call = half.call_within(1, 500_000, 50);
-    half.to_b();
-    half.to_a();
-    half.to_b();
+    half.write_to_b();
+    half.write_to_a();
+    half.write_to_b();
     assert!(half.b.frames.contains(&"chunk") && half.b.arrived.is_empty());
     check("is half sent", half, call, false);
 
@@ -116,7 +116,7 @@ fn the_end_of_the_connection_tells_what_was_sent() {
         assert!(pair.a.is_empty(), "{stage}: something is left");
         pair.a.outbox.close(NotSent::ShuttingDown);
         assert_eq!(pair.post(1, 1), Err(NotSent::ConnectionLost), "the first reason is the one");
-        assert!(!pair.to_b(), "{stage}: it still sends");
+        assert!(!pair.write_to_b(), "{stage}: it still sends");
     });
 }
 

@@ -49,7 +49,7 @@ fn what_waits_for_the_connection_goes_out_in_its_order() {
     let mut pair = Pair::connecting(limits(), limits());
     let calls: Vec<_> = (1..5).map(|bytes| pair.call(bytes as u64, bytes)).collect();
     pair.post(9, 5).unwrap();
-    assert!(!pair.to_b());
+    assert!(!pair.write_to_b());
     pair.open();
     pair.answer_all();
     for call in calls {
@@ -133,8 +133,8 @@ fn other_messages_and_replies_pass_between_chunks() {
     let mut pair = pair();
     let big = 1 << 20;
     pair.call(1, big);
-    pair.to_b();
-    pair.to_a();
+    pair.write_to_b();
+    pair.write_to_a();
     let mut batches = 0;
     let mut passed = 0;
     while pair.b.payloads().last() != Some(&big) {
@@ -147,14 +147,14 @@ fn other_messages_and_replies_pass_between_chunks() {
         while let Some(at) = pair.b.arrived.iter().position(|arrived| arrived.payload.len() == 5) {
             pair.b.answer(at, DONE, b"");
         }
-        pair.to_a();
+        pair.write_to_a();
         batches += 1;
     }
     assert!(batches >= 4 && passed == batches, "{passed} of {batches}");
     // And back.
     pair.b.answer(0, DONE, &vec![3; big]);
     pair.b.outbox.answer_ping(9);
-    pair.to_a();
+    pair.write_to_a();
     assert_eq!(pair.a.pongs, [9]);
     pair.settle();
     assert_eq!(pair.a.frames.iter().filter(|kind| **kind == "chunk").count(), big.div_ceil(CHUNK));
@@ -166,7 +166,7 @@ fn only_so_many_large_messages_are_announced() {
     for lane in 1..=7 {
         pair.post(lane, 4000 + lane as usize).unwrap();
     }
-    pair.to_b();
+    pair.write_to_b();
     assert_eq!(pair.b.frames, ["open"; MAX_OPEN_STREAMS]);
     pair.settle();
     assert_eq!(pair.b.arrived.len(), 7);
@@ -242,7 +242,7 @@ fn a_connection_that_was_closed_is_not_opened_again() {
     assert!(pair.a.outbox.is_closed());
     assert_eq!(pair.post(1, 1), Err(NotSent::ShuttingDown));
     assert_eq!(pair.outcome(call), Err(NotSent::ShuttingDown.into()));
-    assert!(!pair.to_b());
+    assert!(!pair.write_to_b());
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn grants_that_mean_nothing_are_ignored() {
     pair.a.outbox.granted(0);
     pair.post(1, 10_000).unwrap();
     pair.a.outbox.granted(0);
-    pair.to_b();
+    pair.write_to_b();
     pair.a.outbox.granted(0);
     pair.a.outbox.granted(0);
     pair.a.outbox.granted(1);
@@ -317,7 +317,7 @@ fn grants_are_withdrawn_with_their_streams() {
         pair.b.outbox.answer_ping(token);
     }
     assert_eq!(pair.b.outbox.unwritten_bytes(), 0);
-    pair.to_a();
+    pair.write_to_a();
     assert_eq!((&pair.a.frames[..], &pair.a.pongs[..]), (&["pong"][..], &[999][..]));
 }
 

@@ -1,5 +1,7 @@
 //! What holds over every transport, on nodes in one process.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod calls;
 mod common;
 mod failures;
