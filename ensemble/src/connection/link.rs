@@ -50,6 +50,8 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct Link {
     server: ServerId,
     is_initiator: bool,
+    /// Of what comes in.
+    pub(super) max_message_bytes: u64,
     peer: OnceLock<(PeerIdentity, Address)>,
     pub(super) outbox: Mutex<Outbox>,
     pub(super) in_flight: Mutex<InFlight>,
@@ -86,6 +88,7 @@ impl Link {
         Arc::new(Self {
             server,
             is_initiator,
+            max_message_bytes: limits.max_message_bytes,
             peer: OnceLock::new(),
             outbox: Mutex::new(Outbox::new(limits)),
             in_flight: Mutex::new(InFlight::new(limits.max_in_flight, Arc::clone(&writer))),

@@ -181,6 +181,9 @@ fn receive(
     match frame::read(bytes)? {
         Frame::Message { head, payload_at } => {
             let payload = block.slice(range.start + payload_at..range.end);
+            if payload.len() as u64 > link.max_message_bytes {
+                return Err(Violation::MessageTooLong.into());
+            }
             message(link, peer, head, payload, 0, now, dispatch)?;
         }
         Frame::Open { stream, total, head } => {

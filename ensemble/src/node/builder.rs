@@ -7,13 +7,14 @@ use thiserror::Error;
 
 use super::{
     control::{self, NODE_ACTOR},
-    core::{Core, CoreParts},
+    core::{self, Core, CoreParts},
     handle::Node,
     peers,
 };
 use crate::{
     address::Address,
     cookie::{Cookie, CookieError},
+    handshake::LimitError,
     home::{Home, HomeError},
     id::{ActorName, NameError, RoleName, ServerId},
     transport::{MemoryNetwork, TransportError, Transports},
@@ -36,6 +37,9 @@ pub enum StartError {
     /// It cannot listen where it should.
     #[error("the node cannot listen")]
     Listen(#[from] TransportError),
+    /// A limit is so low that no peer would accept it.
+    #[error("a limit of the node is too low")]
+    Limits(#[from] LimitError),
     /// This thread runs no actix system.
     #[error("a node must be started on a thread with an actix system")]
     NoSystem,
@@ -147,11 +151,12 @@ impl NodeBuilder {
     /// Actors that are exported from the same thread are reached without a change of threads; others cost one.
     ///
     /// # Errors
-    /// When a name is none, there is no cookie, an address cannot be listened at, or there is no actix system.
+    /// When a name is none, a limit is too low, there is no cookie, an address cannot be listened at, or there is no actix system.
     pub async fn start(self) -> Result<Node, StartError> {
         let server = self.server?;
         let roles = self.roles.into_iter().collect::<Result<Vec<_>, _>>()?;
         let arbiter = Arbiter::try_current().ok_or(StartError::NoSystem)?;
+        core::peer_limits(&self.limits).check()?;
         let (home, cookie) = match (self.home, self.cookie) {
             (home, Some(cookie)) => (home, cookie),
             (home, None) => {

@@ -118,11 +118,7 @@ impl Core {
         Local {
             server: self.server.clone(),
             incarnation: self.incarnation,
-            limits: PeerLimits {
-                max_frame_bytes: MAX_FRAME_BYTES as u32,
-                max_message_bytes: self.limits.max_message_bytes,
-                max_in_flight: self.limits.max_in_flight,
-            },
+            limits: peer_limits(&self.limits),
             agent: Agent::this(),
         }
     }
@@ -229,6 +225,15 @@ impl Core {
             }
         });
         manage::reply_when(is_done)
+    }
+}
+
+/// What a node with these limits takes from a peer.
+pub(super) fn peer_limits(limits: &Limits) -> PeerLimits {
+    PeerLimits {
+        max_frame_bytes: MAX_FRAME_BYTES as u32,
+        max_message_bytes: limits.max_message_bytes,
+        max_in_flight: limits.max_in_flight,
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) enum Violation {
     TooManyStreams,
     #[error("a large message's number is in use")]
     StreamInUse,
-    #[error("a large message is longer than the limit")]
+    #[error("a message is longer than the limit")]
     MessageTooLong,
     #[error("a chunk that was not granted, or is empty, or goes past the announced length")]
     BadChunk,
@@ -311,15 +311,20 @@ impl Outbox {
         self.pump(now);
     }
 
-    /// Takes a reply whose result is not longer than a chunk.
+    /// Takes a reply whose result is not longer than a chunk. One that the peer cannot take is replaced by the failure
+    /// that says so.
     pub(crate) fn reply(&mut self, call: u32, status: Status, payload: &[u8]) {
-        if self.peer_limits().is_some() {
-            let head = Head::Reply { call, status: status.code() };
-            frame::write_message(&head, payload, &mut self.buffer);
-        }
+        let Some(peer) = self.peer_limits() else { return };
+        let (status, payload) = if payload.len() as u64 > peer.max_message_bytes {
+            (Status::Failed(Failure::ReplyTooLarge), &[][..])
+        } else {
+            (status, payload)
+        };
+        let head = Head::Reply { call, status: status.code() };
+        frame::write_message(&head, payload, &mut self.buffer);
     }
 
-    /// Takes a reply with a longer result. One that the peer cannot take is replaced by the failure that says so.
+    /// Takes a reply with a longer result, likewise.
     pub(crate) fn reply_large(&mut self, call: u32, status: Status, payload: Payload) {
         let Some(peer) = self.peer_limits() else { return };
         if payload.len() as u64 > peer.max_message_bytes {

@@ -241,3 +241,19 @@ async fn posts_survive_the_connection(net: Net) {
     shared.open();
     eventually("what was taken is delivered", async || shared.seen() == [0, 1, 2, 3, 4]).await;
 }
+
+/// Nothing comes from the peer that could wake the caller besides.
+#[actix::test]
+async fn a_deadline_passes_while_nobody_answers() {
+    let net = Net::new(Transport::Tcp);
+    let limits = Limits { handshake_timeout: LONG, ..Limits::default() };
+    let client = net.client_with("client", &[], limits).await;
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp:{}", mute.local_addr().unwrap());
+    client.set_route("mute".parse().unwrap(), vec![address.parse().unwrap()]);
+    let remote = client.remote("mute", "tester").with_timeout(Duration::from_millis(20));
+    for _ in 0..3 {
+        let call = actix::spawn(remote.send(Record(1)));
+        assert_eq!(within(call).await.unwrap(), Err(NotSent::Deadline.into()));
+    }
+}

@@ -191,7 +191,7 @@ async fn silent_peers_are_dropped_in_time(net: Net) {
 }
 
 async fn frames_against_the_protocol_end_their_connection_only(net: Net) {
-    let limits = Limits { max_in_flight: 4, max_message_bytes: 1 << 20, ..Limits::default() };
+    let limits = Limits { max_in_flight: 4, max_message_bytes: 50_000, ..Limits::default() };
     let (server, shared) = net.serve_with("server", limits).await;
     let client = net.client("client", &[&server]).await;
     let address = &server.addresses()[0];
@@ -217,7 +217,8 @@ async fn frames_against_the_protocol_end_their_connection_only(net: Net) {
         ("a reply to nothing", frame(3, &[7, 0])),
         ("credit for nothing", frame(9, &[1])),
         ("a chunk of nothing", frame(6, &[1, 1, 2, 3])),
-        ("a message over the limit", open((1 << 20) + 1)),
+        ("a message over the limit", open(50_001)),
+        ("one in a single frame", request(1, "test.record", &[0; 50_001])),
         ("a chunk beyond the end", [open(5), frame(6, &[1, 1, 2, 3, 4, 5, 6])].concat()),
         ("an empty chunk", [open(5), frame(6, &[1])].concat()),
         ("a stream twice", [open(5), open(5)].concat()),

@@ -1,6 +1,6 @@
 //! Messages that are cut into chunks.
 
-use ensemble::{CallError, Failure, Limits, NODE_ACTOR, NotSent};
+use ensemble::{CallError, Failure, Limits, NODE_ACTOR, NotSent, StartError};
 
 use crate::common::*;
 
@@ -12,6 +12,7 @@ on_every_transport!(
     large_messages_share_a_small_budget,
     a_message_over_the_limit_is_not_sent,
     a_reply_over_the_limit_is_an_error_of_its_call,
+    limits_below_a_chunk_hold_too,
     a_large_call_that_is_dropped_frees_its_place,
     both_sides_send_much_at_once,
 );
@@ -114,6 +115,25 @@ async fn a_reply_over_the_limit_is_an_error_of_its_call(net: Net) {
     let too_large = Err(CallError::Failed(Failure::ReplyTooLarge));
     assert_eq!(remote.send(Make(2 << 20)).await, too_large);
     assert!(remote.send(Make((1 << 20) - 5)).await.is_ok());
+}
+
+/// Messages that go in one frame were not held against them.
+async fn limits_below_a_chunk_hold_too(net: Net) {
+    let limits = Limits { max_message_bytes: 4096, ..Limits::default() };
+    let (server, _) = net.serve_with("server", limits.clone()).await;
+    let client = net.client_with("client", &[&server], limits).await;
+    let remote = client.remote("server", "tester").with_timeout(LONG);
+    let too_large = NotSent::TooLarge { bytes: 5003, limit: 4096 };
+    assert_eq!(remote.send(echo(5000)).await, Err(too_large.into()));
+    assert_eq!(remote.send(Make(5000)).await, Err(CallError::Failed(Failure::ReplyTooLarge)));
+    assert_eq!(remote.send(Make(4093)).await.unwrap().len(), 4093);
+    for limits in [
+        Limits { max_message_bytes: 4095, ..Limits::default() },
+        Limits { max_in_flight: 0, ..Limits::default() },
+    ] {
+        let refused = net.builder("low").limits(limits).start().await;
+        assert!(matches!(refused, Err(StartError::Limits(_))), "{refused:?}");
+    }
 }
 
 async fn a_large_call_that_is_dropped_frees_its_place(net: Net) {
