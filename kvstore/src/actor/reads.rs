@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     engine::{Engine, EngineError, Pending},
-    messages::{Get, Value},
+    messages::Value,
     store::{Entry, ReadError},
 };
 
@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineOptions,
+        messages::Get,
         store::{Store, StoreOptions},
     };
 
