@@ -171,6 +171,7 @@ pub(crate) fn with_messages(exports: Exports<Tester>) -> Exports<Tester> {
         .message::<Make>()
         .message::<PanicsWhenRead>()
         .message::<PanicsWhenWritten>()
+        .message::<PanicsWhenDropped>()
 }
 
 pub(crate) fn tester(shared: &Shared) -> Exports<Tester> {
@@ -232,7 +233,10 @@ message!(
 );
 
 pub(crate) fn echo(bytes: usize) -> Echo {
-    Echo(ByteBuf::from((0..bytes).map(|at| (at % 251) as u8).collect::<Vec<_>>()))
+    let pattern: Vec<u8> = (0..251).collect();
+    let mut data = pattern.repeat(bytes / pattern.len() + 1);
+    data.truncate(bytes);
+    Echo(ByteBuf::from(data))
 }
 
 /// Its reader panics.
@@ -265,6 +269,35 @@ pub(crate) struct Bomb;
 impl Serialize for Bomb {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         panic!("as the test wants")
+    }
+}
+
+/// Its result panics when the server drops it.
+#[derive(Debug, Message, Serialize, Deserialize)]
+#[rtype(result = "Trap")]
+pub(crate) struct PanicsWhenDropped;
+
+impl RemoteMessage for PanicsWhenDropped {
+    const NAME: &'static str = "test.panics-when-dropped";
+}
+
+#[derive(Debug, Serialize, Deserialize, MessageResponse)]
+pub(crate) struct Trap {
+    #[serde(skip)]
+    is_armed: bool,
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(!self.is_armed, "as the test wants");
+    }
+}
+
+impl Handler<PanicsWhenDropped> for Tester {
+    type Result = Trap;
+
+    fn handle(&mut self, _: PanicsWhenDropped, _: &mut Context<Self>) -> Trap {
+        Trap { is_armed: true }
     }
 }
 

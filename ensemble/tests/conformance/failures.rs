@@ -12,6 +12,7 @@ on_every_transport!(
     what_cannot_be_delivered_is_refused_with_its_reason,
     an_actor_that_panics_fails_its_callers_at_once,
     a_type_that_panics_spoils_its_own_call_only,
+    a_panic_that_nothing_catches_ends_the_connection_at_once,
     a_deadline_ends_a_call_on_both_sides,
     a_huge_timeout_is_no_error,
     a_call_that_is_dropped_is_not_begun,
@@ -70,6 +71,17 @@ async fn a_type_that_panics_spoils_its_own_call_only(net: Net) {
     assert_eq!(written, Err(CallError::Failed(Failure::ReplyNotEncodable)));
     shared.open();
     assert_eq!(held.await, Ok(1), "the connection is the same");
+}
+
+/// Its writer ended alone, and the callers waited for their deadlines.
+async fn a_panic_that_nothing_catches_ends_the_connection_at_once(net: Net) {
+    let (_server, _, client) = net.pair().await;
+    let remote = client.remote("server", "tester").with_timeout(LONG);
+    let held = remote.send(Hold(1));
+    let lost = CallError::Unknown(Unknown::ConnectionLost);
+    assert_eq!(remote.send(PanicsWhenDropped).await.map(|_| ()), Err(lost.clone()));
+    assert_eq!(held.await, Err(lost));
+    assert_eq!(remote.send(Record(2)).await, Ok(2), "the node lives, and so does the actor");
 }
 
 async fn a_deadline_ends_a_call_on_both_sides(net: Net) {

@@ -233,6 +233,15 @@ async fn frames_against_the_protocol_end_their_connection_only(net: Net) {
         tokio::time::timeout(HANG, raw.closed()).await.unwrap_or_else(|_| panic!("{what} is let pass"));
         client.remote("server", "tester").ping().await.unwrap();
     }
+    // A frame may come in as many pieces as it likes.
+    let mut raw = Raw::authenticated(address, &net.cookie, "raw").await;
+    for byte in request(2, "test.seen", &[]) {
+        raw.say(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    let mut reply = [0; 7];
+    raw.0.read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply[4..], [3, 2, 0]);
     // Half a frame is none.
     let mut raw = Raw::authenticated(address, &net.cookie, "raw").await;
     raw.say(&request(1, "test.record", &[9])[..10]).await;

@@ -17,6 +17,7 @@ on_every_transport!(
     a_node_shuts_down_when_it_is_asked_to,
     hooks_run_in_their_order,
     a_new_start_is_the_one_that_is_sent_to,
+    hundreds_connect_at_once,
     connections_over_the_limit_are_turned_down,
     an_address_in_use_is_refused,
     names_of_exports_are_checked,
@@ -139,6 +140,26 @@ async fn a_new_start_is_the_one_that_is_sent_to(net: Net) {
     assert_eq!(held.await, Ok(2), "what the old one has asked for is answered");
     drop(new);
     eventually("the one that is left is sent to", async || to_client.send(Record(6)).await == Ok(2)).await;
+}
+
+async fn hundreds_connect_at_once(net: Net) {
+    let (server, _) = net.serve("server").await;
+    let mut calls = Vec::new();
+    let mut clients = Vec::new();
+    for number in 0..250 {
+        let client = net.client(&format!("client-{number}"), &[&server]).await;
+        calls.push(client.remote("server", "tester").with_timeout(LONG).send(echo(number)));
+        clients.push(client);
+    }
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await.unwrap().len(), number);
+    }
+    let connections = server.remote("server", NODE_ACTOR).send(ensemble::ListConnections).await.unwrap();
+    assert_eq!(connections.len(), 250);
+    drop(clients);
+    let node = server.remote("server", NODE_ACTOR);
+    eventually("all have gone", async || node.send(ensemble::ListConnections).await.unwrap().is_empty())
+        .await;
 }
 
 async fn connections_over_the_limit_are_turned_down(net: Net) {
