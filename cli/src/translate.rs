@@ -107,12 +107,22 @@ pub(crate) fn rejected(server: &str, reason: &ensemble::handshake::RefuseReason)
     use ensemble::handshake::RefuseReason;
     match reason {
         RefuseReason::Authentication => other_cookie(server),
-        RefuseReason::PeerUser { .. } => {
-            Failure::new(Code::NotAllowed, format_args!("{server} refused the connection: {reason}"))
-                .advise("run the command as the user of the server")
+        RefuseReason::PeerUser { .. } => Failure::new(
+            Code::NotAllowed,
+            format_args!("{server} runs as another user than this command, and a socket serves only its own"),
+        )
+        .advise("run the command as the user of the server, or reach the server over TCP"),
+        other => {
+            let failure =
+                Failure::new(Code::Unreachable, format_args!("{server} refused the connection: {other}"));
+            match other {
+                RefuseReason::Version { .. } | RefuseReason::Malformed | RefuseReason::Other(_) => {
+                    failure.advise("use the same version of the program on both sides")
+                }
+                RefuseReason::SameIdentity => failure.advise("choose another server id"),
+                _ => failure.advise("try again later"),
+            }
         }
-        other => Failure::new(Code::Unreachable, format_args!("{server} refused the connection: {other}"))
-            .advise("try again later"),
     }
 }
 
