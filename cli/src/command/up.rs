@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     app::Context,
     console,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     logging,
     options::ServerOptions,
     roles::{ChosenRole, RoleOptions},
@@ -89,7 +89,7 @@ fn make_home(home: &Home) -> Outcome {
 async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
     let id = console::registry_id();
     let builder = server::builder(&id, home, &args.options, &args.listen_registry, &[])?;
-    let node = builder.start().await?;
+    let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen-registry"))?;
     let dir = home.ensure_server_dir(&id)?;
     match registry::serve(&node, &dir).await {
         Ok(()) => Ok(node),

@@ -270,10 +270,11 @@ fn connect_failure(cause: &TransportError) -> ConnectFailure {
 
 fn handshake_failure(cause: Failed) -> NotSent {
     match cause {
-        Failed::Handshake(HandshakeError::Authentication) | Failed::PeerUser(_) => NotSent::NotAuthenticated,
+        Failed::Handshake(HandshakeError::Authentication) => NotSent::NotAuthenticated,
+        Failed::PeerUser(uid) => NotSent::Rejected(RefuseReason::PeerUser { uid }),
         Failed::Handshake(HandshakeError::Refused(reason)) => match reason {
             RefuseReason::WrongServer { .. } => NotSent::Unreachable(ConnectFailure::WrongServer),
-            RefuseReason::Authentication | RefuseReason::PeerUser { .. } => NotSent::NotAuthenticated,
+            RefuseReason::Authentication => NotSent::NotAuthenticated,
             reason => NotSent::Rejected(reason),
         },
         Failed::Handshake(HandshakeError::WrongServer { .. }) => {
