@@ -184,7 +184,11 @@ impl InFlight {
 
     /// Gives up a call that its caller has cancelled. An actor that has not begun it will not.
     pub(crate) fn cancel(&mut self, call: u32) {
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.origin == Origin::Call(call));
+        // What is settled is to be polled already. Its key again and again would let a peer fill the memory.
+        let is_meant = |entry: &Entry| {
+            entry.origin == Origin::Call(call) && matches!(entry.what, Dispatched::Pending(_))
+        };
+        let found = self.entries.iter_mut().find(|(_, entry)| is_meant(entry));
         if let Some((key, entry)) = found {
             entry.what = Dispatched::Settled(Status::Failed(Failure::Cancelled));
             self.ready.push(key);
@@ -221,5 +225,59 @@ impl InFlight {
                 _ => None,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reply that never comes.
+    struct Never;
+
+    impl PendingReply for Never {
+        fn poll_reply(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut BytesMut,
+            _: &mut Bytes,
+        ) -> Poll<Status> {
+            Poll::Pending
+        }
+    }
+
+    fn drain(in_flight: &mut InFlight) -> Vec<(Origin, Status)> {
+        let mut ended = Vec::new();
+        in_flight.drain(&mut BytesMut::new(), |finished, _, _| {
+            ended.push((finished.origin, finished.status));
+            true
+        });
+        ended
+    }
+
+    #[test]
+    fn a_repeated_cancel_takes_no_memory() {
+        let mut in_flight = InFlight::new(4, Arc::default());
+        in_flight.insert(Origin::Call(7), Dispatched::Pending(Box::pin(Never)), None, 0).unwrap();
+        in_flight.insert(Origin::Call(8), Dispatched::Settled(Status::Done), None, 0).unwrap();
+        for _ in 0..1000 {
+            in_flight.cancel(7);
+            in_flight.cancel(8);
+            in_flight.cancel(9);
+        }
+        assert_eq!(in_flight.ready.keys.lock().unwrap().len(), 1);
+        let cancelled = Status::Failed(Failure::Cancelled);
+        assert_eq!(drain(&mut in_flight), [(Origin::Call(7), cancelled), (Origin::Call(8), Status::Done)]);
+        assert_eq!(in_flight.len(), 0);
+    }
+
+    #[test]
+    fn a_cancel_means_the_call_that_is_not_settled() {
+        let mut in_flight = InFlight::new(4, Arc::default());
+        for _ in 0..2 {
+            in_flight.insert(Origin::Call(7), Dispatched::Pending(Box::pin(Never)), None, 0).unwrap();
+            in_flight.cancel(7);
+        }
+        assert_eq!(drain(&mut in_flight).len(), 2);
     }
 }
