@@ -10,7 +10,9 @@ mod handle;
 mod invoke;
 mod manage;
 mod peers;
+mod race;
 mod remote;
+mod warnings;
 
 pub use builder::{NodeBuilder, StartError};
 pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};
