@@ -148,6 +148,7 @@ impl From<StartError> for Failure {
             StartError::Cookie(why) => why.into(),
             StartError::Listen(why) => why.into(),
             StartError::Name(why) => Self::of(Code::Usage, &why),
+            StartError::Unreachable { .. } => Self::of(Code::Usage, &error),
             other => Self::of(Code::Failed, &other),
         }
     }
