@@ -30,6 +30,28 @@ enum Step<'a> {
         content: &'a [u8],
         count: u8,
     },
+    /// A request, or a post, with a payload whose first byte says what becomes of it.
+    Request {
+        call: u8,
+        timeout_ms: u8,
+        payload: &'a [u8],
+    },
+    Posted {
+        payload: &'a [u8],
+    },
+    /// The announcement of a large message of that kind.
+    Open {
+        stream: u8,
+        kilobytes: u8,
+        kind: u8,
+        call: u8,
+    },
+    Grant {
+        stream: u8,
+    },
+    Credit {
+        posts: u8,
+    },
     /// A chunk of a large message, with so many bytes.
     Chunk {
         stream: u8,
@@ -73,6 +95,9 @@ fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Actor and message, each behind its length, and no trace.
+const ROUTE: &[u8] = b"\x05actor\x01m\x00";
+
 fuzz_target!(|input: Input<'_>| {
     let peer_limits = PeerLimits {
         max_frame_bytes: u32::from(input.frame_bytes).max(PeerLimits::MIN_FRAME_BYTES),
@@ -89,6 +114,22 @@ fuzz_target!(|input: Input<'_>| {
                 let frame = frame(kind % 12, content);
                 (0..count).all(|_| connection.receive(&frame))
             }
+            Step::Request { call, timeout_ms, payload } => {
+                let content = [&[call % 250, timeout_ms % 250], ROUTE, payload].concat();
+                connection.receive(&frame(1, &content))
+            }
+            Step::Posted { payload } => connection.receive(&frame(2, &[ROUTE, payload].concat())),
+            Step::Open { stream, kilobytes, kind, call } => {
+                let total = (u32::from(kilobytes) << 10).to_le_bytes();
+                let head = match kind % 3 {
+                    0 => [&[0, call % 250, 250], ROUTE].concat(),
+                    1 => [&[1], ROUTE].concat(),
+                    _ => vec![2, call % 250, 0],
+                };
+                connection.receive(&frame(4, &[&[stream % 250, 252], &total[..], &head].concat()))
+            }
+            Step::Grant { stream } => connection.receive(&frame(5, &[stream % 250])),
+            Step::Credit { posts } => connection.receive(&frame(9, &[posts % 250])),
             Step::Chunk { stream, bytes } => {
                 let mut content = vec![stream % 250];
                 content.resize(1 + usize::from(bytes), 1);
