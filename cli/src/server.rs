@@ -9,12 +9,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     app::Context,
+    console,
     exit::{Code, Failure, Outcome},
     options::{GlobalOptions, ServerOptions},
     printer::Printer,
-    roles::ChosenRole,
+    roles::{ChosenRole, RoleList},
     translate,
 };
+
+/// The id that a server gets: the one that was asked for, or else its first role.
+pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId> {
+    let id = match asked {
+        Some(id) => id.clone(),
+        None => roles.default_server()?,
+    };
+    if id == console::registry_id() {
+        let what = format_args!("the server id {id} is that of the registry itself");
+        return Err(Failure::new(Code::Usage, what).advise("choose another"));
+    }
+    Ok(id)
+}
 
 /// Begins the node `server`, which listens where `listen` says, or else at its socket in the home.
 pub(crate) fn builder(

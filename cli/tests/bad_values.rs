@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Ensemble, ensemble, registry, sandbox_with_cookie, serve};
-use ensemble_tests::Sandbox;
+use ensemble_tests::{Sandbox, skip};
 
 const LONGEST_KEY_BYTES: usize = 511;
 const LONGEST_VALUE_BYTES: usize = 64 << 20;
@@ -176,8 +176,7 @@ impl Drop for SmallDisk<'_> {
 fn a_disk_that_is_full() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let Some(_disk) = SmallDisk::mount(sandbox) else {
-        eprintln!("SKIPPED: a full disk was not tested, since mounting a small one needs root");
-        return;
+        return skip("a full disk was not tested, since mounting a small one needs root");
     };
     sandbox.kvstorec_with(&["put", "k"], noise(256 << 10)).succeeds();
     let parts = ["cannot write disk/out: No space left on device", "nothing is left half-written"];

@@ -99,7 +99,7 @@ fn of_what_needs_no_server() {
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
     let shown = parse(sandbox.ensemble(&["env", "--json"]));
     let expected = json!({
-        "home": home.to_str().unwrap(), "cookie": path("cookie"), "config": path("config.toml"),
+        "home": home.to_str().unwrap(), "cookie": path("cookie"),
         "servers": path("server"), "sockets": path("run"),
         "registry": format!("unix:{}", path("run/registry.sock")),
     });
@@ -117,4 +117,21 @@ fn of_a_server_that_is_ready() {
     let ready: Value = serde_json::from_str(&registry.says("ready")).unwrap();
     let address = format!("unix:{}", common::socket(&sandbox, "registry").display());
     assert_eq!(ready, json!({"ready": "registry", "addresses": [address]}));
+}
+
+#[test]
+fn of_a_log() {
+    let sandbox = sandbox_with_cookie();
+    let args = ["registry", "--log-file", "-", "--log-format", "json"];
+    let registry = common::serve(&sandbox, &args, "registry");
+    let done = registry.terminate().exits(0);
+    assert_eq!(done.err(), "");
+    let log = std::fs::read_to_string(sandbox.home().join("server/registry/log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["message"] == "listening").unwrap();
+    assert_eq!((&line["level"], &line["server"]), (&json!("INFO"), &json!("registry")));
+    // It is appended to.
+    let own = ["registry", "--log-file", "-", "--log", "warn"];
+    common::serve(&sandbox, &own, "registry").terminate().exits(0);
+    assert!(std::fs::read_to_string(sandbox.home().join("server/registry/log")).unwrap().starts_with(&log));
 }

@@ -81,6 +81,67 @@ fn of_a_server_that_will_not_go() {
 }
 
 #[test]
+fn of_a_server_that_leaves_meanwhile() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let slow = serve(sandbox, &["run", "--roles", "echo", "a-slow"], "a-slow");
+    let echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    slow.signal(Signal::STOP);
+    let mut shutdown = sandbox.start(&["shutdown", "-f"]);
+    shutdown.says("shutting down a-slow");
+    echo.terminate().exits(0);
+    slow.signal(Signal::CONT);
+    let shown = String::from_utf8(shutdown.finish().succeeds()).unwrap();
+    assert_eq!(shown, "... shutting down a-slow\n... shutting down kvstore\n... shutting down registry\n");
+    slow.finish().exits(0);
+    ensemble.kvstore.finish().exits(0);
+    ensemble.registry.finish().exits(0);
+}
+
+#[test]
+fn two_at_once() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let echoes: Vec<Proc> = ["echo-1", "echo-2", "echo-3"]
+        .into_iter()
+        .map(|id| serve(sandbox, &["run", "--roles", "echo", id], id))
+        .collect();
+    let shutdowns: Vec<Proc> = (0..3).map(|_| sandbox.start(&["shutdown", "-f"])).collect();
+    let done: Vec<_> = shutdowns.into_iter().map(Proc::finish).collect();
+    assert!(done.iter().any(|done| done.status.success()), "{done:?}");
+    for done in &done {
+        // One may come so late that the registry has gone already.
+        assert!(done.status.success() || done.code() == 4, "{done:?}");
+        assert!(!done.err().contains("still there"), "{done:?}");
+    }
+    for server in echoes.into_iter().chain([ensemble.kvstore, ensemble.registry]) {
+        server.finish().exits(0);
+    }
+}
+
+#[test]
+fn of_what_does_not_go_in_json() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let nothing = "{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[]}\n";
+    for args in [&["kvstore", "nope"][..], &["nope", "kvstore"], &["nope"]] {
+        let all = [&["shutdown", "-f"], args].concat();
+        sandbox.ensemble(&all).fails(3, &[" nope"]);
+        assert_eq!(sandbox.ensemble(&[&all[..], &["--json"]].concat()).exits(3).out(), nothing, "{args:?}");
+    }
+    ensemble.kvstore.signal(Signal::STOP);
+    for (args, name) in [(&["kvstore", "kvstore"][..], "kvstore/kvstore"), (&["kvstore"], "kvstore")] {
+        let all = [&["shutdown", "-f", "--json", "--timeout", "0.5"], args].concat();
+        let done = sandbox.ensemble(&all).exits(4);
+        let start = format!(
+            "{{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[{{\"name\":\"{name}\",\"why\":\"kvstore did not answer"
+        );
+        assert!(done.out().starts_with(&start), "{}", done.out());
+    }
+    ensemble.kvstore.signal(Signal::CONT);
+}
+
+#[test]
 fn by_a_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         let ensemble = ensemble();

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p ensemble --bench remote [-- ROUNDS [IN_FLIGHT]]`
 
+#![expect(clippy::print_stdout, reason = "a benchmark's report goes to stdout")]
+
 use std::{
     cell::Cell,
     error::Error,

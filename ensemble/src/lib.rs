@@ -70,6 +70,10 @@ mod wire;
 #[doc(hidden)]
 pub use connection::fuzzing;
 
+#[cfg(feature = "benching")]
+#[doc(hidden)]
+pub use wire::benching;
+
 pub use address::{Address, AddressError, HostPort, MAX_ADDRESS_BYTES, MAX_SOCKET_PATH_BYTES};
 pub use cookie::{COOKIE_BYTES, Cookie, CookieError};
 pub use error::{CallError, ConnectFailure, Failure, NotSent, Refusal, Unknown};

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, DecodeError, EncodeError},
     id::{Incarnation, ServerId},
+    wire::limits::CHUNK_BYTES,
 };
 
 /// Prefix of the messages that every exported actor answers without its author writing them.
@@ -31,7 +32,7 @@ pub(crate) const RESERVED_PREFIX: &str = "ensemble.";
 /// The name is what the message is called on the wire. A message whose fields or result change is another message and
 /// needs another name, because both ends must agree on the bytes. Names that begin with `ensemble.` are reserved.
 ///
-/// The bytes are [`codec`]'s unless the four functions below say otherwise, as they may for a message that carries
+/// The bytes are [`codec`]'s unless the functions below say otherwise, as they may for a message that carries
 /// much data and can do without a copy.
 pub trait RemoteMessage:
     Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
@@ -45,6 +46,11 @@ pub trait RemoteMessage:
     /// When the type cannot be serialised.
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         codec::encode_message(self, out)
+    }
+
+    /// Data that comes after what [`encode`](Self::encode) writes and need not be copied for that.
+    fn tail(&self) -> Bytes {
+        Bytes::new()
     }
 
     /// Reads the message; the bytes are a slice of what came in.
@@ -61,6 +67,11 @@ pub trait RemoteMessage:
     /// When the type cannot be serialised.
     fn encode_result(result: &Self::Result, out: &mut BytesMut) -> Result<(), EncodeError> {
         codec::encode_message(result, out)
+    }
+
+    /// Data that comes after what [`encode_result`](Self::encode_result) writes and need not be copied for that.
+    fn result_tail(_result: &Self::Result) -> Bytes {
+        Bytes::new()
     }
 
     /// Reads a result.
@@ -93,4 +104,13 @@ impl Caller {
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
+}
+
+/// Appends a tail to what was written from `start` on, if both fit into a chunk; returns it otherwise.
+pub(crate) fn with_short_tail(out: &mut BytesMut, start: usize, tail: Bytes) -> Bytes {
+    if out.len() - start + tail.len() > CHUNK_BYTES {
+        return tail;
+    }
+    out.extend_from_slice(&tail);
+    Bytes::new()
 }

@@ -33,10 +33,7 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let roles = context.roles.choose(&args.roles)?;
-    let id = match args.server {
-        Some(id) => id,
-        None => args.roles.roles.default_server()?,
-    };
+    let id = server::id(args.server.as_ref(), &args.roles.roles)?;
     let home = context.globals.home()?;
     let registry = console::registry_address(&home, args.registry.as_ref())?;
     home.create()?;

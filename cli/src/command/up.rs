@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     app::Context,
     console,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     logging,
     options::ServerOptions,
     roles::{ChosenRole, RoleOptions},
@@ -50,10 +50,7 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let roles = context.roles.choose(&args.roles)?;
-    let id = match &args.server {
-        Some(id) => id.clone(),
-        None => args.roles.roles.default_server()?,
-    };
+    let id = server::id(args.server.as_ref(), &args.roles.roles)?;
     let home = context.globals.home()?;
     make_home(&home)?;
     logging::start_server(&args.options.log, &home, &id)?;
@@ -92,7 +89,7 @@ fn make_home(home: &Home) -> Outcome {
 async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
     let id = console::registry_id();
     let builder = server::builder(&id, home, &args.options, &args.listen_registry, &[])?;
-    let node = builder.start().await?;
+    let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen-registry"))?;
     let dir = home.ensure_server_dir(&id)?;
     match registry::serve(&node, &dir).await {
         Ok(()) => Ok(node),
@@ -169,38 +166,52 @@ fn next_steps(args: &Args, home: &Home, context: Context<'_>) -> String {
     if !is_default || context.globals.has_home() {
         line(&format!("export ENSEMBLE_HOME={}", quoted(home.path())));
     }
-    let program = |name: &str| quoted(&program_path(name));
     if args.roles.roles.0.iter().any(|role| role.as_str() == "kvstore") {
         let option = match &args.server {
             Some(id) if id.as_str() != "kvstore" => format!(" --server {id}"),
             _ => String::new(),
         };
-        let kvstorec = program("kvstorec");
+        let kvstorec = program_to_type("kvstorec");
         line(&format!("echo hello | {kvstorec} put{option} greeting"));
         line(&format!("{kvstorec} get{option} greeting"));
     }
-    let ensemble = program(context.name);
+    let ensemble = program_to_type(context.name);
     line(&format!("{ensemble} list servers"));
     line(&format!("{ensemble} shutdown -f"));
     text
 }
 
 /// The program `name` as it is to be typed: its name alone when the shell finds the one beside this program.
-fn program_path(name: &str) -> PathBuf {
+fn program_to_type(name: &str) -> String {
     let Some(dir) = env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)) else {
-        return name.into();
+        return name.to_owned();
     };
     let beside = dir.join(name);
     let search = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&search).map(|dir| dir.join(name)).find(|path| path.is_file());
-    if !beside.is_file() || found.is_some_and(|found| found.canonicalize().ok() == beside.canonicalize().ok())
-    {
-        return name.into();
+    if !beside.is_file() {
+        // Cargo builds only the program that it is to run.
+        return match (found, env::var_os("CARGO")) {
+            (None, Some(_)) => {
+                let profile = if dir.ends_with("release") { " --release" } else { "" };
+                format!("cargo run{profile} --bin {name} --")
+            }
+            _ => name.to_owned(),
+        };
     }
+    if found.is_some_and(|found| found.canonicalize().ok() == beside.canonicalize().ok()) {
+        return name.to_owned();
+    }
+    quoted(&relative(beside))
+}
+
+/// A path as seen from the working directory, when it is below that.
+fn relative(path: PathBuf) -> PathBuf {
     let here = env::current_dir().ok();
-    match here.and_then(|here| beside.strip_prefix(here).ok().map(Path::to_owned)) {
+    match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)) {
+        // A single word would be looked for elsewhere.
         Some(relative) if relative.components().count() > 1 => relative,
-        _ => beside,
+        _ => path,
     }
 }
 

@@ -39,7 +39,12 @@ enum Reply {
 }
 
 impl PendingReply for Reply {
-    fn poll_reply(self: Pin<&mut Self>, _: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status> {
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        payload: &mut BytesMut,
+        _: &mut Bytes,
+    ) -> Poll<Status> {
         match *self {
             Self::Ready { bytes, .. } => {
                 payload.resize(payload.len() + bytes, 1);
@@ -108,6 +113,7 @@ impl Connection {
         if !goes_on {
             self.link.close(NotSent::ConnectionLost);
             drop(lock(&self.link.in_flight).close());
+            self.input.clear();
         }
         goes_on
     }
@@ -125,7 +131,8 @@ impl Connection {
         let deadline = self.now + Duration::from_millis(timeout_ms.into());
         let actor = ActorName::new("actor").expect("a valid name");
         let payload = &mut BytesMut::zeroed(payload_bytes);
-        let message = Outgoing { actor: &actor, message: "m", trace: None, lane, payload };
+        let message =
+            Outgoing { actor: &actor, message: "m", trace: None, lane, payload, tail: Bytes::new() };
         if let Ok(call) = self.link.call(message, self.now, deadline) {
             self.calls.push(call);
         }
@@ -136,7 +143,9 @@ impl Connection {
         let actor = ActorName::new("actor").expect("a valid name");
         let payload = &mut BytesMut::zeroed(payload_bytes);
         // A refusal is as good as any other outcome here.
-        self.link.post(Outgoing { actor: &actor, message: "m", trace: None, lane, payload }).ok();
+        self.link
+            .post(Outgoing { actor: &actor, message: "m", trace: None, lane, payload, tail: Bytes::new() })
+            .ok();
     }
 
     /// Gives up one of the calls.

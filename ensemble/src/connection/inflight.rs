@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -20,8 +20,14 @@ use crate::{
 
 /// A reply that will be there some time.
 pub(crate) trait PendingReply: Send {
-    /// When it is there: how the call ended; the result, if there is one, is appended to `payload`.
-    fn poll_reply(self: Pin<&mut Self>, cx: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status>;
+    /// When it is there: how the call ended; the result, if there is one, is appended to `payload`, but for what
+    /// `tail` is set to, which is only done where both together are longer than a chunk.
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        payload: &mut BytesMut,
+        tail: &mut Bytes,
+    ) -> Poll<Status>;
 }
 
 /// What is to be answered how.
@@ -44,6 +50,7 @@ struct Entry {
 pub(crate) struct Finished {
     pub origin: Origin,
     pub status: Status,
+    pub tail: Bytes,
     pub budgeted_bytes: u64,
 }
 
@@ -152,19 +159,19 @@ impl InFlight {
         let mut left = keys.drain(..);
         for key in left.by_ref() {
             let Some(entry) = self.entries.get_mut(key) else { continue };
-            let start = payloads.len();
+            let (start, mut tail) = (payloads.len(), Bytes::new());
             let status = match &mut entry.what {
                 Dispatched::Settled(status) => *status,
                 Dispatched::Pending(reply) => {
                     let mut cx = Context::from_waker(&self.wakers[key]);
-                    match reply.as_mut().poll_reply(&mut cx, payloads) {
+                    match reply.as_mut().poll_reply(&mut cx, payloads, &mut tail) {
                         Poll::Ready(status) => status,
                         Poll::Pending => continue,
                     }
                 }
             };
             let Entry { origin, budgeted_bytes, .. } = self.entries.remove(key);
-            if !finished(Finished { origin, status, budgeted_bytes }, payloads, start) {
+            if !finished(Finished { origin, status, tail, budgeted_bytes }, payloads, start) {
                 break;
             }
         }
@@ -177,7 +184,11 @@ impl InFlight {
 
     /// Gives up a call that its caller has cancelled. An actor that has not begun it will not.
     pub(crate) fn cancel(&mut self, call: u32) {
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.origin == Origin::Call(call));
+        // What is settled is to be polled already. Its key again and again would let a peer fill the memory.
+        let is_meant = |entry: &Entry| {
+            entry.origin == Origin::Call(call) && matches!(entry.what, Dispatched::Pending(_))
+        };
+        let found = self.entries.iter_mut().find(|(_, entry)| is_meant(entry));
         if let Some((key, entry)) = found {
             entry.what = Dispatched::Settled(Status::Failed(Failure::Cancelled));
             self.ready.push(key);
@@ -216,3 +227,7 @@ impl InFlight {
             .collect()
     }
 }
+
+#[cfg(test)]
+#[path = "inflight_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::{
@@ -263,6 +263,6 @@ impl Future for Finish {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll_reply(cx, &mut BytesMut::new()).map(|_| ())
+        self.0.as_mut().poll_reply(cx, &mut BytesMut::new(), &mut Bytes::new()).map(|_| ())
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         frame::{self, Control, Frame, FrameError, Head},
         limits::CHUNK_BYTES,
         outbox::{MAX_UNWRITTEN_BYTES, Violation},
+        payload::Payload,
         status::Status,
     },
 };
@@ -45,6 +46,8 @@ const BATCHES_PER_TURN: u32 = 64;
 pub(super) enum ReadEnd {
     #[error("the connection broke")]
     Io(#[from] std::io::Error),
+    #[error("the connection ended within a frame")]
+    WithinFrame,
     #[error("the peer broke the protocol")]
     Frame(#[from] FrameError),
     #[error("the peer broke the protocol")]
@@ -81,6 +84,9 @@ pub(super) async fn read(end: CloseAtEnd, peer: Caller, mut reader: BoxReader) {
     match read_frames(&end.link, &peer, &mut reader, &*end.dispatch).await {
         Ok(()) => tracing::debug!(peer = %peer.server(), "the connection has ended"),
         Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server(), %cause, "the connection broke"),
+        Err(ReadEnd::WithinFrame) => {
+            tracing::warn!(peer = %peer.server(), "the connection ended within a frame");
+        }
         Err(ReadEnd::Frame(cause)) => {
             tracing::warn!(peer = %peer.server(), %cause, "closed the connection: the peer broke the protocol");
         }
@@ -108,7 +114,8 @@ async fn read_frames(
             () = &mut closed => return Ok(()),
         };
         if count == 0 {
-            return Ok(());
+            // Whole frames have been taken from it: what is left is the beginning of one.
+            return if buffer.is_empty() { Ok(()) } else { Err(ReadEnd::WithinFrame) };
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();
@@ -324,8 +331,8 @@ async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()
 pub(super) struct Collected {
     call: u32,
     status: Status,
-    /// Where its result is in the payloads of the batch; a large one has a buffer of its own.
-    payload: Result<Range<usize>, BytesMut>,
+    /// Where its result is in the payloads of the batch; a large one has its own bytes.
+    payload: Result<Range<usize>, Payload>,
 }
 
 /// Moves the replies that are ready into the outbox, as long as it does not hold too much.
@@ -352,10 +359,14 @@ pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &
             credit += 1;
             return true;
         };
-        let bytes = payloads.len() - start;
+        let tail = finished.tail;
+        let bytes = payloads.len() - start + tail.len();
         collected_bytes += bytes;
-        let payload =
-            if bytes <= chunk_bytes { Ok(start..start + bytes) } else { Err(payloads.split_off(start)) };
+        let payload = if bytes <= chunk_bytes {
+            Ok(start..start + bytes)
+        } else {
+            Err(Payload { head: payloads.split_off(start).freeze(), tail })
+        };
         collected.push(Collected { call, status: finished.status, payload });
         collected_bytes < MAX_UNWRITTEN_BYTES
     });
@@ -364,7 +375,7 @@ pub(super) fn collect_replies(link: &Link, payloads: &mut BytesMut, collected: &
     for Collected { call, status, payload } in collected.drain(..) {
         match payload {
             Ok(range) => outbox.reply(call, status, &payloads[range]),
-            Err(large) => outbox.reply_large(call, status, large.freeze()),
+            Err(large) => outbox.reply_large(call, status, large),
         }
     }
     if credit > 0 {

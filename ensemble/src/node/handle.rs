@@ -79,7 +79,7 @@ impl Node {
         Self(Arc::new(Owner(core)))
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.0.0
     }
 

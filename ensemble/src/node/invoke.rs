@@ -22,11 +22,12 @@ use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
+use super::core::Core;
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
     error::{Failure, Refusal},
-    message::{Caller, RemoteMessage},
+    message::{Caller, RemoteMessage, with_short_tail},
     wire::status::Status,
 };
 
@@ -79,7 +80,7 @@ impl Drop for Entered {
 /// One message type of one exported actor, the types erased.
 pub(super) trait Invoke: Send + Sync {
     /// Begins a call from another node.
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched;
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched;
 
     /// The actor's `Recipient` of the message type, for calls from the own node.
     fn recipient(&self) -> Box<dyn Any>;
@@ -104,7 +105,7 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched {
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched {
         // A panic in a message's type is that message's failure, not that of all others on the connection.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut message = M::decode(payload)?;
@@ -114,7 +115,9 @@ where
         let message = match decoded {
             Ok(Ok(message)) => message,
             Ok(Err(cause)) => {
-                tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
+                if core.may_warn() {
+                    tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
+                }
                 return Dispatched::Settled(Status::Refused(Refusal::Malformed));
             }
             Err(_) => {
@@ -168,14 +171,24 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn poll_reply(self: Pin<&mut Self>, cx: &mut Context<'_>, payload: &mut BytesMut) -> Poll<Status> {
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        payload: &mut BytesMut,
+        tail: &mut Bytes,
+    ) -> Poll<Status> {
         let Ok(result) = ready!(self.project().request.poll(cx)) else {
             return Poll::Ready(Status::Failed(Failure::Died));
         };
         let start = payload.len();
-        let encoded = catch_unwind(AssertUnwindSafe(|| M::encode_result(&result, payload)));
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            M::encode_result(&result, payload).map(|()| M::result_tail(&result))
+        }));
         let cause = match encoded {
-            Ok(Ok(())) => return Poll::Ready(Status::Done),
+            Ok(Ok(data)) => {
+                *tail = with_short_tail(payload, start, data);
+                return Poll::Ready(Status::Done);
+            }
             Ok(Err(cause)) => cause.to_string(),
             Err(_) => "its type panicked".to_owned(),
         };

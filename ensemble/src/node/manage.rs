@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Message, fut::ActorFuture};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -139,7 +139,12 @@ impl Manager {
 struct Ponged(oneshot::Receiver<()>);
 
 impl PendingReply for Ponged {
-    fn poll_reply(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut BytesMut) -> Poll<Status> {
+    fn poll_reply(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut BytesMut,
+        _: &mut Bytes,
+    ) -> Poll<Status> {
         Pin::new(&mut self.0).poll(cx).map(|pong| match pong {
             Ok(()) => Status::Done,
             Err(_) => Status::Failed(Failure::Died),

@@ -27,7 +27,7 @@ use crate::{
     connection::{Dispatched, Link, PendingReply, now},
     error::{CallError, Failure, NotSent, Refusal, Unknown},
     id::{ActorName, MAX_NAME_BYTES, NameError, Reference},
-    message::RemoteMessage,
+    message::{RemoteMessage, with_short_tail},
     wire::{outbox::Outgoing, status::Status},
 };
 
@@ -84,7 +84,7 @@ impl RemoteAddr {
     /// What it refers to; an error when it was made from text that is no name.
     ///
     /// # Errors
-    /// As [`ServerId::new`] and [`ActorName::new`].
+    /// As [`ServerId::new`](crate::ServerId::new) and [`ActorName::new`].
     pub fn reference(&self) -> Result<Reference, NameError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         Ok(Reference::new(target.peer.server.clone(), target.actor.clone()))
@@ -111,13 +111,14 @@ impl RemoteAddr {
         let now = now();
         let deadline = now + self.timeout;
         let link = link_to(&self.core, &target.peer);
-        let sent = with_payload(message, |payload| {
+        let sent = with_payload(message, |payload, tail| {
             let outgoing = Outgoing {
                 actor: &target.actor,
                 message: M::NAME,
                 trace: None,
                 lane: self.lane,
-                payload: &mut *payload,
+                payload,
+                tail,
             };
             link.call(outgoing, now, deadline)
         });
@@ -166,7 +167,10 @@ impl RemoteAddr {
         message: &M,
         deadline: Option<Instant>,
     ) -> State<M> {
-        let payload = match with_payload(message, |payload| payload.split().freeze()) {
+        let payload = match with_payload(message, |payload, tail| {
+            payload.extend_from_slice(&tail);
+            payload.split().freeze()
+        }) {
             Ok(payload) => payload,
             Err(why) => return State::Failed(Some(why.into())),
         };
@@ -206,13 +210,14 @@ impl RemoteAddr {
             };
         }
         let link = link_to(&self.core, &target.peer);
-        with_payload(&message, |payload| {
+        with_payload(&message, |payload, tail| {
             link.post(Outgoing {
                 actor: &target.actor,
                 message: M::NAME,
                 trace: None,
                 lane: self.lane,
                 payload,
+                tail,
             })
         })??;
         Ok(())
@@ -253,10 +258,10 @@ impl fmt::Debug for RemoteAddr {
     }
 }
 
-/// Runs `use_it` on the bytes of `message`, in the thread's scratch buffer.
+/// Runs `use_it` on the bytes of `message`, in the thread's scratch buffer, and on the tail that it has besides.
 fn with_payload<M: RemoteMessage, T>(
     message: &M,
-    use_it: impl FnOnce(&mut BytesMut) -> T,
+    use_it: impl FnOnce(&mut BytesMut, Bytes) -> T,
 ) -> Result<T, NotSent> {
     const {
         assert!(
@@ -268,7 +273,10 @@ fn with_payload<M: RemoteMessage, T>(
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = match message.encode(&mut scratch) {
-        Ok(()) => Ok(use_it(&mut scratch)),
+        Ok(()) => {
+            let tail = with_short_tail(&mut scratch, 0, message.tail());
+            Ok(use_it(&mut scratch, tail))
+        }
         Err(cause) => {
             tracing::error!(message = M::NAME, %cause, "a message cannot be serialised");
             Err(NotSent::NotEncodable)
@@ -376,7 +384,9 @@ impl Future for LocalReply {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let status = ready!(this.reply.as_mut().poll_reply(cx, &mut this.payload));
+        let mut tail = Bytes::new();
+        let status = ready!(this.reply.as_mut().poll_reply(cx, &mut this.payload, &mut tail));
+        this.payload.extend_from_slice(&tail);
         Poll::Ready((status, this.payload.split().freeze()))
     }
 }

@@ -139,3 +139,7 @@ impl Assembly {
         granted
     }
 }
+
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;

@@ -228,7 +228,7 @@ impl Calls {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
+    pub(super) fn keys(&self) -> Vec<usize> {
+        self.slots.iter().map(|(key, _)| key).collect()
     }
 }

@@ -255,3 +255,7 @@ pub(crate) enum Control {
     Credit { posts: u32 },
     Pong { token: u64 },
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

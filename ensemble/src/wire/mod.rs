@@ -3,8 +3,11 @@
 //! argument, bytes go in and come out. `docs/PROTOCOL.md` describes what is pinned here by tests.
 
 pub(crate) mod assembly;
+#[cfg(feature = "benching")]
+pub mod benching;
 pub(crate) mod calls;
 pub(crate) mod frame;
 pub(crate) mod limits;
 pub(crate) mod outbox;
+pub(crate) mod payload;
 pub(crate) mod status;

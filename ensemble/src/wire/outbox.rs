@@ -27,6 +27,7 @@ use super::{
     calls::{Abandoned, Calls, Outcome},
     frame::{self, Control, Head, Route, Trace},
     limits::{CHUNK_BYTES, Limits, MAX_FRAME_BYTES},
+    payload::Payload,
     status::Status,
 };
 use crate::{
@@ -44,7 +45,8 @@ const MAX_GIVEN_UP_BYTES: usize = 1 << 20;
 /// What a frame holds besides its chunk or payload, at most.
 const HEADER_BYTES: usize = MAX_FRAME_BYTES - CHUNK_BYTES;
 
-/// A message on its way out, its payload in a scratch buffer of the caller.
+/// A message on its way out, its payload in a scratch buffer of the caller. There is a tail only where both together are
+/// longer than a chunk.
 pub(crate) struct Outgoing<'a> {
     pub actor: &'a ActorName,
     pub message: &'static str,
@@ -52,6 +54,13 @@ pub(crate) struct Outgoing<'a> {
     /// Messages of one lane arrive in their order.
     pub lane: u64,
     pub payload: &'a mut BytesMut,
+    pub tail: Bytes,
+}
+
+impl Outgoing<'_> {
+    fn bytes(&self) -> usize {
+        self.payload.len() + self.tail.len()
+    }
 }
 
 /// Something the peer may not do: the connection must be closed.
@@ -92,7 +101,7 @@ struct Item {
     message: &'static str,
     trace: Option<Trace>,
     lane: u64,
-    payload: Bytes,
+    payload: Payload,
 }
 
 /// See the module.
@@ -256,15 +265,15 @@ impl Outbox {
         now: Instant,
         deadline: Instant,
     ) -> Result<(usize, bool), NotSent> {
-        self.check_length(message.payload.len())?;
-        let (key, is_earliest) = self.calls.insert(message.payload.len(), deadline);
+        self.check_length(message.bytes())?;
+        let (key, is_earliest) = self.calls.insert(message.bytes(), deadline);
         self.submit(Kind::Call(key), message, now);
         Ok((key, is_earliest))
     }
 
     /// Takes a message that gets no reply.
     pub(crate) fn post(&mut self, message: Outgoing<'_>, now: Instant) -> Result<(), NotSent> {
-        let bytes = message.payload.len();
+        let bytes = message.bytes();
         self.check_length(bytes)?;
         let waiting = self.waiting_bytes;
         if !self.goes_out_now(message.lane, bytes)
@@ -278,7 +287,7 @@ impl Outbox {
     }
 
     fn submit(&mut self, kind: Kind, message: Outgoing<'_>, now: Instant) {
-        if self.goes_out_now(message.lane, message.payload.len()) {
+        if self.goes_out_now(message.lane, message.bytes()) {
             self.count_in(kind);
             let route = Route {
                 actor: message.actor.as_str().as_bytes(),
@@ -295,7 +304,7 @@ impl Outbox {
             message: message.message,
             trace: message.trace,
             lane: message.lane,
-            payload: message.payload.split().freeze(),
+            payload: Payload { head: message.payload.split().freeze(), tail: message.tail },
         };
         self.waiting_bytes += item.payload.len();
         self.queue.push_back(item);
@@ -311,7 +320,7 @@ impl Outbox {
     }
 
     /// Takes a reply with a longer result. One that the peer cannot take is replaced by the failure that says so.
-    pub(crate) fn reply_large(&mut self, call: u32, status: Status, payload: Bytes) {
+    pub(crate) fn reply_large(&mut self, call: u32, status: Status, payload: Payload) {
         let Some(peer) = self.peer_limits() else { return };
         if payload.len() as u64 > peer.max_message_bytes {
             return self.reply(call, Status::Failed(Failure::ReplyTooLarge), &[]);
@@ -431,7 +440,8 @@ impl Outbox {
         self.waiting_bytes -= item.payload.len();
         let actor = item.actor.as_ref().map_or("", ActorName::as_str).as_bytes();
         let route = Route { actor, message: item.message.as_bytes(), trace: item.trace };
-        self.write_whole(item.kind, route, &item.payload, now);
+        debug_assert!(item.payload.tail.is_empty(), "a message with a tail is longer than a chunk");
+        self.write_whole(item.kind, route, &item.payload.head, now);
     }
 
     /// Moves what is to be written into `into`, which must be empty. Large messages get their turn here.

@@ -48,12 +48,14 @@ impl RemoteMessage for Put {
 
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         let key_bytes = u16::try_from(self.key.len()).map_err(|_| unencodable())?;
-        out.reserve(KEY_AT + self.key.len() + self.value.len());
         out.put_u8(FORM);
         out.put_u16_le(key_bytes);
         out.extend_from_slice(&self.key);
-        out.extend_from_slice(&self.value);
         Ok(())
+    }
+
+    fn tail(&self) -> Bytes {
+        self.value.clone()
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
@@ -78,6 +80,7 @@ mod tests {
     fn bytes_of(put: &Put) -> Bytes {
         let mut out = BytesMut::new();
         put.encode(&mut out).unwrap();
+        out.extend_from_slice(&put.tail());
         out.freeze()
     }
 

@@ -103,15 +103,15 @@ impl Outbox {
             let granted = self.bulk.iter().position(|bulk| bulk.progress == Progress::Granted);
             let Some(mut bulk) = granted.and_then(|at| self.bulk.remove(at)) else { return };
             let payload = &bulk.item.payload;
-            let until = payload.len().min(bulk.sent + self.chunk_bytes);
-            frame::write_chunk(bulk.stream, &payload[bulk.sent..until], &mut self.buffer);
-            let written = until - bulk.sent;
+            let chunk = payload.part(bulk.sent, self.chunk_bytes);
+            frame::write_chunk(bulk.stream, chunk, &mut self.buffer);
+            let written = chunk.len();
             match bulk.item.kind {
                 Kind::Reply { .. } => self.reply_bytes -= written as u64,
                 Kind::Call(_) | Kind::Post => self.waiting_bytes -= written,
             }
-            bulk.sent = until;
-            if until < payload.len() {
+            bulk.sent += written;
+            if bulk.sent < bulk.item.payload.len() {
                 self.bulk.push_back(bulk);
                 continue;
             }
