@@ -1,6 +1,6 @@
 //! `kvstorec put-object`: reads an object and stores it under a key. JSON: as of `put`.
 
-use kvstore::object::Object;
+use kvstore::{ClientError, object::Object};
 
 use super::{
     cli::{Input, ObjectFormat, Place},
@@ -35,8 +35,8 @@ pub(super) struct Args {
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
         let object = read(args, store.max_value_bytes())?;
-        let done = store.client.put_value(store.key.bytes(), &object).await;
-        put::show(&store, &done.map_err(|why| store.failure(&why))?, globals.printer())
+        let value = object.to_bytes().map_err(|why| store.failure(&ClientError::TooDeep(why)))?;
+        put::show(&store, &store.put(value).await?, globals.printer())
     })
 }
 
