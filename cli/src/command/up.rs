@@ -55,7 +55,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     make_home(&home)?;
     logging::start_server(&args.options.log, &home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated()?;
+        let terminated = server::terminated(context)?;
         let registry = start_registry(&args, &home).await?;
         let server = match start_server(&args, context, &home, &id, &registry, roles).await {
             Ok(server) => server,
