@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::{env, process::Command};
+
 use common::{ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
+use ensemble::{Role, RoleContext, Starting};
+use ensemble_cli::App;
 use ensemble_tests::{Proc, eventually};
 use rustix::process::Signal;
 
@@ -152,6 +156,53 @@ fn by_a_signal() {
         ensemble.registry.signal(signal);
         ensemble.registry.finish().exits(0);
         assert!(!common::socket(sandbox, "registry").exists(), "the socket is still there");
+    }
+}
+
+/// A role that keeps its server from ending.
+struct Stuck;
+
+impl Role for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn about(&self) -> &'static str {
+        "never stops"
+    }
+
+    fn start(&self, context: RoleContext) -> Starting<'_> {
+        context.node.at_stop(std::future::pending());
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[test]
+#[ignore = "a server, which another test starts as a process of its own"]
+fn server_that_is_stuck() {
+    let args = ["ensemble", "run", "--roles", "stuck"].map(Into::into);
+    // It ends by a signal, or not at all.
+    panic!("{:?}", App::new("ensemble").role(Stuck).run_with(args));
+}
+
+#[test]
+fn by_a_second_signal_at_once() {
+    let sandbox = sandbox_with_cookie();
+    let _registry = registry(&sandbox);
+    for (first, second, name) in
+        [(Signal::TERM, Signal::TERM, "SIGTERM"), (Signal::TERM, Signal::INT, "SIGINT")]
+    {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "server_that_is_stuck", "--ignored", "--nocapture"]);
+        command.env("ENSEMBLE_HOME", sandbox.home());
+        let mut server = Proc::start(command, Vec::new());
+        server.says("stuck is ready at ");
+        server.signal(first);
+        server.logs("shutting down server=stuck");
+        server.signal(second);
+        let done = server.finish().exits(1);
+        let line = format!("ensemble: ended at once by a second signal, {name}\n");
+        assert!(done.err().ends_with(&line), "{}", done.err());
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     home.create()?;
     logging::start_server(&args.server.log, &home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated()?;
+        let terminated = server::terminated(context)?;
         let options = &args.server;
         let builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
         let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen"))?;

@@ -124,7 +124,14 @@ async fn stop_server(
         let failure = console.registry_failure(&why);
         report.remains_unless_unknown(server.as_str(), failure)
     })?;
-    stop_known(console, stopper, report, &info).await
+    stop_known(console, stopper, report, &info, Registry::Stays).await
+}
+
+/// Whether the registry is to be shut down too. One that has gone before knows no dead servers.
+#[derive(Clone, Copy)]
+enum Registry {
+    Stays,
+    Goes,
 }
 
 async fn stop_known(
@@ -132,24 +139,26 @@ async fn stop_known(
     stopper: &Stopper<'_>,
     report: &mut Report,
     info: &ServerInfo,
+    registry: Registry,
 ) -> Outcome {
     // What is to be stopped is what was found, wherever the registry has gone meanwhile.
     console.node.set_route(info.id.clone(), info.addresses.clone());
     report.begin(info.id.as_str())?;
     let stopped = match stopper.stop(&info.id).await {
         Ok(Stopped::Gone) => return Ok(()),
-        Ok(Stopped::WasDead) => withdraw(console, report, info).await,
+        Ok(Stopped::WasDead) => withdraw(console, report, info, registry).await,
         Err(why) => Err(why),
     };
     stopped.inspect_err(|why| report.remains(info.id.as_str(), why))
 }
 
-async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo) -> Outcome {
+async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo, registry: Registry) -> Outcome {
     // Only that incarnation: if it has been started anew meanwhile, the new one stays.
     match console.registry.withdraw(&info.id, Some(info.incarnation)).await {
         Ok(true) => report.withdrawn(info.id.as_str()),
         // It left by itself.
         Ok(false) => Ok(()),
+        Err(ClientError::Unreachable(_)) if matches!(registry, Registry::Goes) => Ok(()),
         Err(why) => Err(console.registry_failure(&why)),
     }
 }
@@ -166,11 +175,11 @@ async fn stop_all(console: &Console, stopper: &Stopper<'_>, report: &mut Report)
     let mut remaining = Vec::new();
     for info in servers.iter().filter(|info| info.id != console::registry_id()) {
         let stopped = match console.registry.lookup(&info.id).await {
-            Ok(found) => stop_known(console, stopper, report, &found).await,
+            Ok(found) => stop_known(console, stopper, report, &found, Registry::Goes).await,
             // It left while the others were shut down.
             Err(ClientError::UnknownServer(_)) => Ok(()),
             // The registry has gone before: another shutdown is under way, say.
-            Err(_) => stop_known(console, stopper, report, info).await,
+            Err(_) => stop_known(console, stopper, report, info, Registry::Goes).await,
         };
         match stopped {
             Ok(()) => {}

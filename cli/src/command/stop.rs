@@ -86,13 +86,17 @@ impl<'a> Stopper<'a> {
 
     /// Waits until a server that somebody else has told to go listens no more.
     async fn await_end(&self, remote: &RemoteAddr, server: &ServerId, begin: Instant) -> Outcome<Stopped> {
-        while begin.elapsed() < self.limit {
+        loop {
             match remote.send(NodeInfo).await {
                 Err(why) if is_dead(&why) => return Ok(Stopped::Gone),
-                _ => tokio::time::sleep(POLL_INTERVAL).await,
+                _ if begin.elapsed() < self.limit => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(why) if !is_leaving(&why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+                _ => {
+                    let failure = self.has_not_gone(server);
+                    return Err(failure.advise("wait longer with --timeout, or kill its process"));
+                }
             }
         }
-        Err(self.has_not_gone(server).advise("wait longer with --timeout, or kill its process"))
     }
 
     /// The server's process, when it is on this machine and its end is to be expected: one that the server shares
@@ -127,8 +131,17 @@ impl<'a> Stopper<'a> {
     }
 }
 
-/// It has been told to go already.
+/// It has been told to go already, or has gone in this moment.
 fn is_leaving(why: &CallError) -> bool {
+    if let CallError::NotSent(NotSent::Unreachable(ConnectFailure::Io(kind))) = why {
+        return matches!(
+            kind,
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        );
+    }
     matches!(
         why,
         CallError::NotSent(NotSent::Rejected(RefuseReason::Draining) | NotSent::ConnectionLost)
