@@ -12,9 +12,10 @@
 //!
 //! The errors of the registry and of the store are translated in [`crate::translate`].
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{error::Error, fmt, io, process::ExitCode};
 
-use ensemble::{CookieError, HomeError, RoleError, StartError, TransportError};
+use ensemble::{Address, CookieError, HomeError, RoleError, StartError, TransportError};
+use kvstore::store::OpenError;
 
 /// An exit code that is not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +106,10 @@ impl From<HomeError> for Failure {
             HomeError::Unknown
             | HomeError::SocketPathTooLong { .. }
             | HomeError::SocketPathNotText { .. } => Self::of(Code::Usage, &error),
-            HomeError::WritableByOthers { .. } | HomeError::Owner { .. } => {
-                Self::of(Code::NotAllowed, &error)
-            }
-            HomeError::Create { .. } | HomeError::NotADirectory { .. } => {
-                Self::of(Code::Failed, &error).advise("choose another home with --home or $ENSEMBLE_HOME")
-            }
-            _ => Self::of(Code::Failed, &error),
+            HomeError::WritableByOthers { .. } => Self::of(Code::NotAllowed, &error),
+            HomeError::Owner { .. } => Self::of(Code::NotAllowed, &error)
+                .advise("choose a home of your own with --home or $ENSEMBLE_HOME"),
+            _ => Self::of(Code::Failed, &error).advise("choose another home with --home or $ENSEMBLE_HOME"),
         }
     }
 }
@@ -136,6 +134,8 @@ impl From<CookieError> for Failure {
             CookieError::Owner { .. } | CookieError::Io { action: "read", .. } => {
                 Self::of(Code::NotAllowed, &error).advise("use a cookie of your own that you can read")
             }
+            CookieError::Io { .. } => Self::of(Code::Failed, &error)
+                .advise("make room and see who may write there, or choose another home with --home"),
             _ => Self::of(Code::Failed, &error),
         }
     }
@@ -148,6 +148,7 @@ impl From<StartError> for Failure {
             StartError::Cookie(why) => why.into(),
             StartError::Listen(why) => why.into(),
             StartError::Name(why) => Self::of(Code::Usage, &why),
+            StartError::Unreachable { .. } => Self::of(Code::Usage, &error),
             other => Self::of(Code::Failed, &other),
         }
     }
@@ -155,22 +156,50 @@ impl From<StartError> for Failure {
 
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
-        match &error {
-            TransportError::InUse { .. } => Self::of(Code::Failed, &error)
-                .advise("shut that server down, or choose another server id or --listen address"),
-            TransportError::PathTooLong { .. } => Self::of(Code::Usage, &error),
-            TransportError::PlainTcp { .. } => {
-                Self::of(Code::Usage, &error).advise("add --insecure-tcp if you trust the network")
-            }
-            TransportError::Scheme { .. } => {
-                Self::of(Code::Usage, &error).advise("use unix:/path or tcp:host:port")
-            }
-            _ => Self::of(Code::Failed, &error),
-        }
+        Self::of_listening(&error, "another server id or --listen address")
     }
 }
 
 impl Failure {
+    /// A registry that does not start; `option` says where it listens.
+    pub(crate) fn of_registry(error: StartError, option: &str) -> Self {
+        match error {
+            StartError::Listen(why) => {
+                Self::of_listening(&why, &format!("another --home or {option} address"))
+            }
+            other => other.into(),
+        }
+    }
+
+    /// An address that cannot be listened at; `choice` is what can be chosen instead.
+    fn of_listening(error: &TransportError, choice: &str) -> Self {
+        match error {
+            TransportError::InUse { .. } => Self::of(Code::Failed, error)
+                .advise(format_args!("shut that server down, or choose {choice}")),
+            TransportError::PathTooLong { .. } => Self::of(Code::Usage, error),
+            TransportError::PlainTcp { .. } => {
+                Self::of(Code::Usage, error).advise("add --insecure-tcp if you trust the network")
+            }
+            TransportError::Scheme { .. } => {
+                Self::of(Code::Usage, error).advise("use unix:/path or tcp:host:port")
+            }
+            TransportError::Io { address, source } => {
+                let first = match (address, source.kind()) {
+                    (Address::Unix(_), io::ErrorKind::NotFound) => "make its directory, or ",
+                    (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+                        "see who may write to its directory, or "
+                    }
+                    (_, io::ErrorKind::PermissionDenied) => "take a port from 1024 on, or ",
+                    (_, io::ErrorKind::AddrInUse) => "shut down what listens there, or ",
+                    (_, io::ErrorKind::AddrNotAvailable) => "name an address of this machine, or ",
+                    _ => "",
+                };
+                Self::of(Code::Failed, error).advise(format_args!("{first}choose {choice}"))
+            }
+            _ => Self::of(Code::Failed, error),
+        }
+    }
+
     /// A role that does not start.
     pub(crate) fn of_role(role: &str, error: &RoleError) -> Self {
         match error {
@@ -178,10 +207,21 @@ impl Failure {
                 Code::Usage,
                 format_args!("the option {role}.{key} cannot be {value:?}: {expected}"),
             ),
-            RoleError::Failed(cause) => {
-                Self::new(Code::Failed, format_args!("the role {role} does not start: {}", chain(&**cause)))
-            }
-            other => Self::of(Code::Failed, other),
+            RoleError::Failed(cause) => Self::new(
+                Code::Failed,
+                format_args!("the role {role} does not start: {}", chain(&**cause)),
+            )
+            .advise(match cause.downcast_ref() {
+                Some(OpenError::InUse { .. }) => {
+                    "shut down the server that has it open, or choose another with -o kvstore.path=DIR"
+                }
+                Some(OpenError::NewerFormat { .. }) => "use the version of the program that wrote it",
+                Some(OpenError::NotAStore { .. }) => {
+                    "restore it from a copy, or choose another with -o kvstore.path=DIR"
+                }
+                _ => "see the log, and change its options with -o (`--help` shows them)",
+            }),
+            other => Self::of(Code::Failed, other).advise("see the log"),
         }
     }
 }

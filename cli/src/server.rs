@@ -1,21 +1,30 @@
 //! What the commands that run servers have in common: making the node, starting its roles, saying that it is ready,
 //! and giving up in good order.
 
-use std::{fmt, future};
+use std::{fmt, future, io, process, thread, time::Duration};
 
-use ensemble::{Address, Home, Node, NodeBuilder, ServerId};
+use ensemble::{Address, CallError, Home, Node, NodeBuilder, ServerId};
+use registry::JoinError;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::timeout,
+};
 
 use crate::{
     app::Context,
     console,
     exit::{Code, Failure, Outcome},
     options::{GlobalOptions, ServerOptions},
-    printer::Printer,
+    printer::{self, Printer},
     roles::{ChosenRole, RoleList},
     translate,
 };
+
+/// How long a server that could not be announced waits for its withdrawal.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The id that a server gets: the one that was asked for, or else its first role.
 pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId> {
@@ -68,11 +77,31 @@ pub(crate) async fn start(
         role.start(context).await.map_err(|why| Failure::of_role(role.name(), &why))?;
         tracing::info!(server = %node.server(), role = role.name(), "the role has started");
     }
-    let limit = globals.timeout();
-    match tokio::time::timeout(limit, registry::enter(node, registry.clone())).await {
-        Ok(entered) => entered.map(drop).map_err(|why| translate::join(why, limit)),
-        Err(_) => Err(translate::no_answer(&format!("the registry at {registry}"), limit)),
+    enter(node, registry, globals.timeout()).await
+}
+
+/// Announces a node. One that gives up may have been announced all the same: its message is on its way to a registry
+/// that was only slow, which would then have a server that there never was. So it is withdrawn behind that message.
+async fn enter(node: &Node, registry: &Address, limit: Duration) -> Outcome {
+    let failure = match timeout(limit, registry::enter(node, registry.clone())).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(why)) if may_be_announced(&why) => translate::join(why, limit),
+        Ok(Err(why)) => return Err(translate::join(why, limit)),
+        Err(_) => translate::no_answer(&format!("the registry at {registry}"), limit),
+    };
+    let client = registry::Client::of(node);
+    match timeout(WITHDRAW_TIMEOUT, client.withdraw(node.server(), Some(node.incarnation()))).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(cause)) => tracing::debug!(%cause, "not withdrawn from the registry"),
+        Err(_) => tracing::debug!("withdrawn from the registry, which has not answered"),
     }
+    Err(failure)
+}
+
+/// Whether the registry may have got the announcement all the same.
+fn may_be_announced(why: &JoinError) -> bool {
+    let (JoinError::Unreachable { source, .. } | JoinError::Call { source, .. }) = why else { return false };
+    matches!(source, CallError::Unknown(_))
 }
 
 /// Ends a node that cannot become what it was to be, as at a shutdown: it leaves the registry and closes its stores.
@@ -80,22 +109,41 @@ pub(crate) async fn abandon(node: &Node) {
     node.run_until(future::ready(())).await;
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) fn terminated() -> Outcome<impl Future<Output = ()>> {
-    let handler = |kind| {
-        signal(kind).map_err(|cause| {
-            Failure::new(Code::Failed, format_args!("the system gives no signal handlers: {cause}"))
-        })
+/// Waits for SIGTERM or SIGINT. A second one ends the process at once, whatever it has left to do.
+///
+/// They are waited for on a thread of their own, so that a server that hangs can be ended too.
+pub(crate) fn terminated(context: Context<'_>) -> Outcome<impl Future<Output = ()> + use<>> {
+    let program = context.name;
+    let failure =
+        |cause: io::Error| Failure::new(Code::Failed, format_args!("signals cannot be waited for: {cause}"));
+    let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(failure)?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        let handler = |kind| signal(kind).map_err(failure);
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?)
     };
-    let (mut terminate, mut interrupt) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+    let (tell, told) = oneshot::channel();
+    let wait = async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
         };
-        tracing::info!(signal = name, "asked to shut down");
-    })
+        let signal = next().await;
+        tracing::info!(signal, "asked to shut down");
+        if tell.send(()).is_err() {
+            tracing::debug!("the server ends already");
+        }
+        let signal = next().await;
+        printer::complain(format_args!("{program}: ended at once by a second signal, {signal}"));
+        process::exit(Code::Failed as i32);
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || runtime.block_on(wait))
+        .map_err(failure)?;
+    Ok(async move { drop(told.await) })
 }
 
 /// That a server is ready. Its JSON is one line too: `{"ready": ID, "addresses": [ADDRESS, ..]}`.
@@ -116,5 +164,65 @@ pub(crate) fn announce_ready(context: Context<'_>, node: &Node, more: impl fmt::
     match said {
         Err(Failure::OutputClosed) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::mpsc};
+
+    use actix::{Actor, Handler, ResponseFuture};
+    use ensemble::{Cookie, Exports};
+    use registry::messages::{Announce, Denied, Lease, Withdraw};
+
+    use super::*;
+
+    /// A registry that hangs on announcements.
+    struct SlowRegistry(mpsc::Sender<ServerId>);
+
+    impl Actor for SlowRegistry {
+        type Context = actix::Context<Self>;
+    }
+
+    impl Handler<Announce> for SlowRegistry {
+        type Result = ResponseFuture<Result<Lease, Denied>>;
+
+        fn handle(&mut self, _: Announce, _: &mut Self::Context) -> Self::Result {
+            Box::pin(pending())
+        }
+    }
+
+    impl Handler<Withdraw> for SlowRegistry {
+        type Result = Result<bool, Denied>;
+
+        fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) -> Self::Result {
+            assert!(withdraw.incarnation.is_some(), "another start of the server must stay");
+            self.0.send(withdraw.id).unwrap();
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn a_server_whose_announcement_is_given_up_is_withdrawn() {
+        let dir = tempfile::Builder::new().prefix("ens-").tempdir_in("/tmp").unwrap();
+        console::block_on(async {
+            let home = Home::resolve(Some(dir.path())).unwrap();
+            home.create().unwrap();
+            home.ensure_run_dir().unwrap();
+            Cookie::create(&home.cookie(), false).unwrap();
+            let begin = |id: &ServerId| Node::builder(id).home(home.clone()).listen(home.socket(id).unwrap());
+            let registry = begin(&console::registry_id()).start().await.unwrap();
+            let (tell, told) = mpsc::channel();
+            let exports = Exports::start(SlowRegistry(tell)).message::<Announce>().message::<Withdraw>();
+            registry.export(registry::ACTOR, exports).unwrap();
+            let id = ServerId::new("slow").unwrap();
+            let node = begin(&id).start().await.unwrap();
+            let given_up = enter(&node, &registry.addresses()[0], Duration::from_millis(500)).await;
+            assert!(
+                matches!(given_up, Err(Failure::Problem { code: Code::Unreachable, .. })),
+                "{given_up:?}"
+            );
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [id]);
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use ensemble::{Address, CallError, ConnectFailure, NotSent, Refusal, Unknown};
 use kvstore::messages::StoreError;
-use registry::{ClientError, JoinError, ServeError, messages::Denied};
+use registry::{ClientError, JoinError, ServeError, SnapshotError, messages::Denied};
 
 use crate::exit::{Code, Failure};
 
@@ -107,12 +107,22 @@ pub(crate) fn rejected(server: &str, reason: &ensemble::handshake::RefuseReason)
     use ensemble::handshake::RefuseReason;
     match reason {
         RefuseReason::Authentication => other_cookie(server),
-        RefuseReason::PeerUser { .. } => {
-            Failure::new(Code::NotAllowed, format_args!("{server} refused the connection: {reason}"))
-                .advise("run the command as the user of the server")
+        RefuseReason::PeerUser { .. } => Failure::new(
+            Code::NotAllowed,
+            format_args!("{server} runs as another user than this command, and a socket serves only its own"),
+        )
+        .advise("run the command as the user of the server, or reach the server over TCP"),
+        other => {
+            let failure =
+                Failure::new(Code::Unreachable, format_args!("{server} refused the connection: {other}"));
+            match other {
+                RefuseReason::Version { .. } | RefuseReason::Malformed | RefuseReason::Other(_) => {
+                    failure.advise("use the same version of the program on both sides")
+                }
+                RefuseReason::SameIdentity => failure.advise("choose another server id"),
+                _ => failure.advise("try again later"),
+            }
         }
-        other => Failure::new(Code::Unreachable, format_args!("{server} refused the connection: {other}"))
-            .advise("try again later"),
     }
 }
 
@@ -184,7 +194,25 @@ fn denied(why: &Denied, registry: &Address) -> Failure {
         _ => Code::Failed,
     };
     let cause = std::error::Error::source(why).map_or_else(|| why.to_string(), ToString::to_string);
-    Failure::new(code, format_args!("the registry at {registry} refused: {cause}"))
+    let failure = Failure::new(code, format_args!("the registry at {registry} refused: {cause}"));
+    match why {
+        Denied::NotAuthorized { id } => {
+            failure.advise(format_args!("shut it down with `ensemble shutdown {id}` instead"))
+        }
+        Denied::Refused(why) => failure.advise(match why {
+            registry::Refusal::Held { .. } => "shut that server down, or choose another server id",
+            registry::Refusal::Superseded { .. } => "start the server anew",
+            registry::Refusal::TooManyServers { .. } => "shut down servers that nobody needs",
+            registry::Refusal::TooManyAddresses { .. } => "give fewer --listen and --announce addresses",
+            registry::Refusal::TooManyRoles { .. } => "give the server fewer roles",
+            registry::Refusal::AgentTooLong { .. } => "shorten the name of the program",
+            registry::Refusal::BadAddress => "give a shorter --listen or --announce address",
+        }),
+        // It says itself what to do.
+        Denied::Alive { .. } => failure,
+        Denied::Busy => failure.advise("try again later"),
+        Denied::NotStored => failure.advise("make room on its disk; its log says what is wrong"),
+    }
 }
 
 fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Failure {
@@ -201,7 +229,23 @@ fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Fail
 
 /// Why a registry does not start.
 pub(crate) fn serve(error: &ServeError) -> Failure {
-    Failure::of(Code::Failed, error)
+    let failure = Failure::of(Code::Failed, error);
+    match error {
+        ServeError::Snapshot(SnapshotError::InUse { .. }) => {
+            failure.advise("shut that registry down, or choose another home with --home")
+        }
+        ServeError::Snapshot(SnapshotError::Directory { .. } | SnapshotError::Lock { .. }) => {
+            failure.advise("see who may write there, or choose another home with --home")
+        }
+        ServeError::Snapshot(SnapshotError::UnknownFormat { .. }) => failure
+            .advise("use the version of the program that wrote it, or move it away: servers announce again"),
+        ServeError::Snapshot(SnapshotError::Full) => failure.advise("move it away: servers announce again"),
+        ServeError::Snapshot(_) => {
+            failure.advise("see whether the disk is full or damaged, or move it away: servers announce again")
+        }
+        ServeError::Thread(_) => failure.advise("the system has no room for it: end other processes"),
+        _ => failure.advise("start it anew"),
+    }
 }
 
 /// Why the store has not done as it was asked.

@@ -4,10 +4,14 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
 
 use common::{ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve, socket};
-use ensemble_tests::Sandbox;
+use ensemble_tests::{Proc, Sandbox, skip};
 
 #[test]
 fn without_a_cookie() {
@@ -58,6 +62,38 @@ fn with_another_cookie_than_the_server() {
     let parts = ["kvstore does not have the cookie of this home"];
     sandbox.ensemble(&["ping", "kvstore"]).fails(5, &parts);
     sandbox.kvstorec(&["get", "k"]).fails(5, &parts);
+}
+
+/// Neither root nor the user who runs the tests.
+const OTHER_USER: u32 = 65534;
+
+#[test]
+fn as_another_user_than_the_registry() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("two users were not tested, since starting a process as another one needs root");
+    }
+    let sandbox = sandbox_with_cookie();
+    fs::set_permissions(sandbox.dir(), fs::Permissions::from_mode(0o711)).unwrap();
+    // The other user has the same cookie in a home of its own.
+    let theirs = sandbox.file("theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::copy(sandbox.home().join("cookie"), theirs.join("cookie")).unwrap();
+    for path in [&theirs, &theirs.join("cookie")] {
+        std::os::unix::fs::chown(path, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+    }
+    let program = sandbox.ensemble_command(&["--version"]);
+    let own = theirs.join("ensemble");
+    // Where it was built, the other user may not be allowed to look.
+    fs::copy(program.get_program(), &own).unwrap();
+    let mut command = Command::new(own);
+    command.arg("registry").env("ENSEMBLE_HOME", &theirs).current_dir("/").uid(OTHER_USER).gid(OTHER_USER);
+    let mut registry = Proc::start(command, Vec::new());
+    let line = registry.says("registry is ready at ");
+    let address = line.rsplit(' ').next().unwrap();
+    let parts =
+        ["the registry at unix:", "runs as another user", "run the command as the user of the server"];
+    sandbox.ensemble(&["list", "servers", "-r", address]).fails(5, &parts);
+    sandbox.kvstorec(&["get", "k", "-r", address]).fails(5, &parts);
 }
 
 #[test]
@@ -133,10 +169,13 @@ fn a_server_id_that_is_running() {
     let args = ["run", "--roles", "echo", "--log", "error", "-l", &elsewhere];
     let parts = ["the server echo is running already at unix:", "another server id"];
     sandbox.ensemble(&args).fails(1, &parts);
+    let in_use = "registry.sock is in use by a running server";
     sandbox
         .ensemble(&["registry", "--log", "error"])
-        .fails(1, &["registry.sock is in use by a running server"]);
-    sandbox.ensemble(&["up", "--log", "error"]).fails(1, &["registry.sock is in use by a running server"]);
+        .fails(1, &[in_use, "choose another --home or --listen address"]);
+    sandbox
+        .ensemble(&["up", "--log", "error"])
+        .fails(1, &[in_use, "choose another --home or --listen-registry address"]);
     assert_eq!(sandbox.ensemble(&["ping", "echo"]).succeeds(), b"OK\n");
     assert_eq!(sandbox.ensemble(&["ping", "kvstore"]).succeeds(), b"OK\n");
 }
@@ -199,9 +238,30 @@ fn a_database_that_another_process_has_open() {
     assert!(database.is_dir());
     let option = format!("kvstore.path={}", database.display());
     let args = ["run", "--roles", "kvstore", "-o", &option, "--log", "off", "second"];
-    sandbox.ensemble(&args).fails(1, &["kvstore.db is in use"]);
+    sandbox.ensemble(&args).fails(1, &["kvstore.db is in use", "-o kvstore.path="]);
     assert_eq!(sandbox.ensemble(&["ping", "kvstore", "kvstore"]).succeeds(), b"OK\n");
     sandbox.ensemble(&["ping", "second"]).fails(3, &["no server second"]);
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_at() {
+    let sandbox = sandbox_with_cookie();
+    let missing = format!("unix:{}", sandbox.file("missing/r.sock").display());
+    // Reserved for documentation: no machine has it.
+    let foreign = "tcp:192.0.2.1:0";
+    for (address, advice) in
+        [(missing.as_str(), "make its directory"), (foreign, "an address of this machine")]
+    {
+        let cannot = format!("{address} cannot be used: ");
+        for (command, option, other) in [
+            ("registry", "--listen", "--home or --listen address"),
+            ("up", "--listen-registry", "--home or --listen-registry address"),
+            ("up", "--listen", "server id or --listen address"),
+        ] {
+            let args = [command, option, address, "--insecure-tcp", "--log", "off"];
+            sandbox.ensemble(&args).fails(1, &[&cannot, advice, other]);
+        }
+    }
 }
 
 #[test]

@@ -120,6 +120,8 @@ fn half_a_frame() {
     stream.write_all(&[0, 0, 1]).unwrap();
     serves(&sandbox);
     drop(stream);
+    let log = kvstore.logs("the connection ended within a frame");
+    assert!(log.contains("half"), "{log}");
     serves(&sandbox);
 }
 

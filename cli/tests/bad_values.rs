@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Ensemble, ensemble, registry, sandbox_with_cookie, serve};
-use ensemble_tests::Sandbox;
+use ensemble_tests::{Sandbox, skip};
 
 const LONGEST_KEY_BYTES: usize = 511;
 const LONGEST_VALUE_BYTES: usize = 64 << 20;
@@ -90,7 +90,9 @@ fn objects_that_are_none() {
         ("sexp", b"(a . b", &["standard input is no S-expression: line 1, column 7", "ends inside"]),
         ("sexp", b"(a\n b))", &["line 2, column 4"]),
         ("sexp", b"", &["line 1, column 1", "nothing to read"]),
-        ("sexp", b"\xff\xfe", &["no S-expression", "utf-8"]),
+        ("sexp", b"\xff\xfe", &["no S-expression: line 1, column 1: it is not UTF-8"]),
+        ("sexp", b"(a\n \"\xc3\xa4\xff\")", &["line 2, column 4: it is not UTF-8"]),
+        ("json", b"[1,\n\n\xe2\x82", &["no JSON: line 3, column 1: it is not UTF-8"]),
         ("sexp", nested.as_bytes(), &["line 1, column", "nested deeper"]),
         ("json", b"{\"a\": 1,\n \"b\" 2}", &["standard input is no JSON: line 2, column 6"]),
         ("json", b"", &["line 1, column 1"]),
@@ -176,8 +178,7 @@ impl Drop for SmallDisk<'_> {
 fn a_disk_that_is_full() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let Some(_disk) = SmallDisk::mount(sandbox) else {
-        eprintln!("SKIPPED: a full disk was not tested, since mounting a small one needs root");
-        return;
+        return skip("a full disk was not tested, since mounting a small one needs root");
     };
     sandbox.kvstorec_with(&["put", "k"], noise(256 << 10)).succeeds();
     let parts = ["cannot write disk/out: No space left on device", "nothing is left half-written"];

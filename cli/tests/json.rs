@@ -99,7 +99,7 @@ fn of_what_needs_no_server() {
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
     let shown = parse(sandbox.ensemble(&["env", "--json"]));
     let expected = json!({
-        "home": home.to_str().unwrap(), "cookie": path("cookie"), "config": path("config.toml"),
+        "home": home.to_str().unwrap(), "cookie": path("cookie"),
         "servers": path("server"), "sockets": path("run"),
         "registry": format!("unix:{}", path("run/registry.sock")),
     });

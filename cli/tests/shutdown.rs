@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::{env, process::Command};
+
 use common::{ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
+use ensemble::{Role, RoleContext, Starting};
+use ensemble_cli::App;
 use ensemble_tests::{Proc, eventually};
 use rustix::process::Signal;
 
@@ -81,6 +85,67 @@ fn of_a_server_that_will_not_go() {
 }
 
 #[test]
+fn of_a_server_that_leaves_meanwhile() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let slow = serve(sandbox, &["run", "--roles", "echo", "a-slow"], "a-slow");
+    let echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    slow.signal(Signal::STOP);
+    let mut shutdown = sandbox.start(&["shutdown", "-f"]);
+    shutdown.says("shutting down a-slow");
+    echo.terminate().exits(0);
+    slow.signal(Signal::CONT);
+    let shown = String::from_utf8(shutdown.finish().succeeds()).unwrap();
+    assert_eq!(shown, "... shutting down a-slow\n... shutting down kvstore\n... shutting down registry\n");
+    slow.finish().exits(0);
+    ensemble.kvstore.finish().exits(0);
+    ensemble.registry.finish().exits(0);
+}
+
+#[test]
+fn two_at_once() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let echoes: Vec<Proc> = ["echo-1", "echo-2", "echo-3"]
+        .into_iter()
+        .map(|id| serve(sandbox, &["run", "--roles", "echo", id], id))
+        .collect();
+    let shutdowns: Vec<Proc> = (0..3).map(|_| sandbox.start(&["shutdown", "-f"])).collect();
+    let done: Vec<_> = shutdowns.into_iter().map(Proc::finish).collect();
+    assert!(done.iter().any(|done| done.status.success()), "{done:?}");
+    for done in &done {
+        // One may come so late that the registry has gone already.
+        assert!(done.status.success() || done.code() == 4, "{done:?}");
+        assert!(!done.err().contains("still there"), "{done:?}");
+    }
+    for server in echoes.into_iter().chain([ensemble.kvstore, ensemble.registry]) {
+        server.finish().exits(0);
+    }
+}
+
+#[test]
+fn of_what_does_not_go_in_json() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let nothing = "{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[]}\n";
+    for args in [&["kvstore", "nope"][..], &["nope", "kvstore"], &["nope"]] {
+        let all = [&["shutdown", "-f"], args].concat();
+        sandbox.ensemble(&all).fails(3, &[" nope"]);
+        assert_eq!(sandbox.ensemble(&[&all[..], &["--json"]].concat()).exits(3).out(), nothing, "{args:?}");
+    }
+    ensemble.kvstore.signal(Signal::STOP);
+    for (args, name) in [(&["kvstore", "kvstore"][..], "kvstore/kvstore"), (&["kvstore"], "kvstore")] {
+        let all = [&["shutdown", "-f", "--json", "--timeout", "0.5"], args].concat();
+        let done = sandbox.ensemble(&all).exits(4);
+        let start = format!(
+            "{{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[{{\"name\":\"{name}\",\"why\":\"kvstore did not answer"
+        );
+        assert!(done.out().starts_with(&start), "{}", done.out());
+    }
+    ensemble.kvstore.signal(Signal::CONT);
+}
+
+#[test]
 fn by_a_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         let ensemble = ensemble();
@@ -91,6 +156,53 @@ fn by_a_signal() {
         ensemble.registry.signal(signal);
         ensemble.registry.finish().exits(0);
         assert!(!common::socket(sandbox, "registry").exists(), "the socket is still there");
+    }
+}
+
+/// A role that keeps its server from ending.
+struct Stuck;
+
+impl Role for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn about(&self) -> &'static str {
+        "never stops"
+    }
+
+    fn start(&self, context: RoleContext) -> Starting<'_> {
+        context.node.at_stop(std::future::pending());
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[test]
+#[ignore = "a server, which another test starts as a process of its own"]
+fn server_that_is_stuck() {
+    let args = ["ensemble", "run", "--roles", "stuck"].map(Into::into);
+    // It ends by a signal, or not at all.
+    panic!("{:?}", App::new("ensemble").role(Stuck).run_with(args));
+}
+
+#[test]
+fn by_a_second_signal_at_once() {
+    let sandbox = sandbox_with_cookie();
+    let _registry = registry(&sandbox);
+    for (first, second, name) in
+        [(Signal::TERM, Signal::TERM, "SIGTERM"), (Signal::TERM, Signal::INT, "SIGINT")]
+    {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "server_that_is_stuck", "--ignored", "--nocapture"]);
+        command.env("ENSEMBLE_HOME", sandbox.home());
+        let mut server = Proc::start(command, Vec::new());
+        server.says("stuck is ready at ");
+        server.signal(first);
+        server.logs("shutting down server=stuck");
+        server.signal(second);
+        let done = server.finish().exits(1);
+        let line = format!("ensemble: ended at once by a second signal, {name}\n");
+        assert!(done.err().ends_with(&line), "{}", done.err());
     }
 }
 

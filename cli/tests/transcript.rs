@@ -73,19 +73,51 @@ fn with_one_command() {
     all_have_ended(vec![up]);
 }
 
-#[test]
-fn what_up_says_to_type_next_works_as_it_stands() {
-    let sandbox = sandbox();
-    let mut up = serve(&sandbox, &["up", "--roles", "kvstore,echo", "store-1"], "store-1");
+/// Starts `ensemble up ARGS`, types what it says into another terminal, and returns what that shows.
+fn type_what_up_says(sandbox: &Sandbox, args: &[&str], id: &str) -> (String, String) {
+    let up = [&["up"], args].concat();
+    let mut up = serve(sandbox, &up, id);
     up.says(" shutdown -f");
     let said = up.stdout();
     let lines: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  $ ")).collect();
     assert!(lines[0].starts_with("export ENSEMBLE_HOME="), "{said}");
-    let mut terminal = sandbox.shell_command(&lines.join("\n"));
+    let script = format!("set -e -o pipefail\n{}", lines.join("\n"));
+    let mut terminal = sandbox.shell_command(&script);
     terminal.env_remove("ENSEMBLE_HOME");
     let shown = Proc::start(terminal, Vec::new()).finish().succeeds();
+    // Over TCP a shutdown cannot see the end of the process.
+    up.finish().exits(0);
     let shown = String::from_utf8(shown).unwrap();
-    assert!(shown.starts_with("hello\nSERVER   ROLES         STATE"), "{shown}");
-    assert!(shown.ends_with("... shutting down store-1\n... shutting down registry\n"), "{shown}");
-    all_have_ended(vec![up]);
+    let end = format!("... shutting down {id}\n... shutting down registry\n");
+    assert!(shown.ends_with(&end), "{args:?}: {shown}");
+    (said, shown)
+}
+
+#[test]
+fn what_up_says_to_type_next_works_as_it_stands() {
+    let socket = |sandbox: &Sandbox| format!("unix:{}", sandbox.file("a registry.sock").display());
+    let cases: [(&[&str], &str); 7] = [
+        (&[], "kvstore"),
+        (&["--roles", "kvstore,echo", "store-1"], "store-1"),
+        (&["--roles", "echo,kvstore"], "echo"),
+        (&["--listen-registry", "tcp:127.0.0.1:0"], "kvstore"),
+        (&["--listen-registry", "tcp:0.0.0.0:0", "--insecure-tcp"], "kvstore"),
+        (&["--listen-registry", "SOCKET", "--listen", "tcp:127.0.0.1:0"], "kvstore"),
+        (&["--listen-registry", "tcp:127.0.0.1:0", "--roles", "echo,kvstore", "s"], "s"),
+    ];
+    for (args, id) in cases {
+        let sandbox = sandbox();
+        let socket = socket(&sandbox);
+        let args: Vec<&str> = args.iter().map(|arg| if *arg == "SOCKET" { &socket } else { *arg }).collect();
+        let (_, shown) = type_what_up_says(&sandbox, &args, id);
+        assert!(shown.starts_with("hello\nSERVER "), "{args:?}: {shown}");
+    }
+}
+
+#[test]
+fn up_says_nothing_of_a_store_that_there_is_not() {
+    let sandbox = sandbox();
+    let (said, shown) = type_what_up_says(&sandbox, &["--roles", "echo"], "echo");
+    assert!(!said.contains("kvstorec"), "{said}");
+    assert!(shown.starts_with("SERVER  ROLES  STATE"), "{shown}");
 }

@@ -1,7 +1,7 @@
 //! Writing and reading requests as frames, against their floors: copying the same bytes, and walking over the length
 //! fields. Both sides in turn, round by round.
 //!
-//! `cargo bench -p ensemble --bench frames [-- ROUNDS]`
+//! `cargo bench -p ensemble --features benching --bench frames [-- ROUNDS]`
 
 #![expect(clippy::print_stdout, reason = "a benchmark's report goes to stdout")]
 

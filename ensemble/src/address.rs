@@ -111,6 +111,16 @@ impl Address {
             }
         }
     }
+
+    /// Whether it stands for all addresses of a machine: good for listening, but nobody can connect to it.
+    pub(crate) fn is_wildcard(&self) -> bool {
+        match self {
+            Self::Unix(_) | Self::Memory(_) => false,
+            Self::Tcp(at) | Self::Tls(at) => {
+                at.host().parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
+            }
+        }
+    }
 }
 
 fn parse_host_port(text: &str) -> Result<HostPort, AddressError> {

@@ -70,6 +70,7 @@ mod wire;
 #[doc(hidden)]
 pub use connection::fuzzing;
 
+#[cfg(feature = "benching")]
 #[doc(hidden)]
 pub use wire::benching;
 

@@ -23,7 +23,12 @@ use std::{
 use actix::{System, SystemRunner};
 use ensemble::{Address, Cookie, Node, Role, RoleContext};
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, types::Bytes as Raw};
-use kvstore::{Client, KvStoreRole, messages::GetLimits};
+use kvstore::{
+    Client, KvStoreRole,
+    engine::{Engine, EngineOptions},
+    messages::GetLimits,
+    store::{Store, StoreOptions, Write},
+};
 use tempfile::TempDir;
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
@@ -32,15 +37,18 @@ const COOKIE: [u8; 32] = [7; 32];
 const VALUE: [u8; 100] = [7; 100];
 /// Keys that the puts go to, and that the gets read.
 const KEYS: u64 = 20_000;
-/// Operations of a round, for a caller that is alone.
-const SINGLE_PUTS: usize = 200;
-const SINGLE_GETS: usize = 2_000;
+/// Puts of a round, for a writer that is alone. Few, so that what else the disk does hits all contenders of a round
+/// alike; there are more such rounds instead.
+const SINGLE_PUTS: usize = 8;
+const SINGLE_PUT_ROUNDS: usize = 10;
+/// Gets of a round, for a caller that is alone.
+const SINGLE_GETS: usize = 500;
 
 fn main() -> AnyResult<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", dir] => System::new().block_on(serve(Path::new(dir))),
-        [] => measure(30),
+        [] => measure(50),
         [rounds] => measure(rounds.parse()?),
         _ => Err("usage: client [ROUNDS]".into()),
     }
@@ -118,17 +126,26 @@ fn key_bytes(key: u64) -> [u8; 8] {
 /// Runs one contender for one round, and says how many operations it did.
 type Contender = (&'static str, fn(&Bench, &Random) -> usize);
 
+const FLOOR: Contender = ("bare heed, 1 put per transaction", |bench, random| {
+    for _ in 0..SINGLE_PUTS {
+        bench.bare.put(random.key());
+    }
+    SINGLE_PUTS
+});
+
 /// The first is the floor.
-const PUTS: [Contender; 4] = [
-    ("bare heed, 1 put per transaction", |bench, random| {
-        for _ in 0..SINGLE_PUTS {
-            bench.bare.put(random.key());
-        }
-        SINGLE_PUTS
-    }),
+const SINGLE: [Contender; 3] = [
+    FLOOR,
+    // What of the next is the store's, without the way to another process.
+    ("Engine in this process, 1 writer", |bench, random| bench.engine_puts(random, SINGLE_PUTS)),
     ("Client, 1 writer", |bench, random| bench.puts(&bench.single, random, 1, SINGLE_PUTS)),
-    ("Client, 16 writers", |bench, random| bench.puts(&bench.shared, random, 16, 16 * 100)),
-    ("Client, 256 writers", |bench, random| bench.puts(&bench.shared, random, 256, 256 * 50)),
+];
+
+/// The first is the floor.
+const SHARED: [Contender; 3] = [
+    FLOOR,
+    ("Client, 16 writers", |bench, random| bench.puts(&bench.shared, random, 16, 16 * 20)),
+    ("Client, 256 writers", |bench, random| bench.puts(&bench.shared, random, 256, 256 * 10)),
 ];
 
 /// The first is the floor.
@@ -150,12 +167,24 @@ const GETS: [Contender; 6] = [
 /// A database for each way of writing: what a commit costs depends on how the earlier ones left the file.
 struct Bench {
     bare: Bare,
+    engine: Engine,
+    _engine_directory: TempDir,
     single: Server,
     shared: Server,
     system: SystemRunner,
 }
 
 impl Bench {
+    fn engine_puts(&self, random: &Random, puts: usize) -> usize {
+        self.system.block_on(async {
+            for _ in 0..puts {
+                let put = self.engine.put(key_bytes(random.key()).to_vec(), &VALUE[..]);
+                put.await.expect("there is room");
+            }
+        });
+        puts
+    }
+
     fn puts(&self, server: &Server, random: &Random, writers: usize, puts: usize) -> usize {
         let (client, random) = (server.client.clone(), random.clone());
         self.system.block_on(concurrently(writers, puts, move || {
@@ -265,21 +294,31 @@ impl Random {
 fn measure(rounds: usize) -> AnyResult<()> {
     let parent: PathBuf = std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let system = System::new();
+    let directory = TempDir::new_in(&parent)?;
+    let store = Store::open(directory.path(), StoreOptions::default())?;
+    let keys = (0..KEYS).map(|key| Write::put(key_bytes(key).to_vec(), &VALUE[..])).collect();
+    assert!(store.apply(keys).iter().all(Result::is_ok));
     let bench = Bench {
         bare: Bare::open(&parent)?,
+        engine: Engine::start(store, &EngineOptions::default())?,
+        _engine_directory: directory,
         single: Server::start(&system, &parent, "bench-single")?,
         shared: Server::start(&system, &parent, "bench-shared")?,
         system,
     };
     let random = Random(Rc::new(Cell::new(1)));
-    let (mut puts, mut gets) = (Rates::default(), Rates::default());
+    let (mut single, mut shared, mut gets) = (Rates::default(), Rates::default(), Rates::default());
     // The first round warms up.
     for round in 0..=rounds {
-        puts.round(&PUTS, round, |run| run(&bench, &random));
+        for part in 0..SINGLE_PUT_ROUNDS {
+            single.round(&SINGLE, round * SINGLE_PUT_ROUNDS + part, |run| run(&bench, &random));
+        }
+        shared.round(&SHARED, round, |run| run(&bench, &random));
         gets.round(&GETS, round, |run| run(&bench, &random));
     }
     println!("directory {}, medians of {rounds} rounds", parent.display());
-    puts.print("durable puts of 100 B", &PUTS);
+    single.print("durable puts of 100 B", &SINGLE);
+    shared.print("durable puts of 100 B", &SHARED);
     gets.print("gets of 100 B", &GETS);
     Ok(())
 }

@@ -22,6 +22,8 @@ type AnyResult<T> = Result<T, Box<dyn Error>>;
 
 const COOKIE: [u8; 32] = [7; 32];
 const VALUE_BYTES: usize = 64 << 20;
+/// No ping may take longer.
+const MOST: Duration = Duration::from_millis(50);
 
 fn main() -> AnyResult<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -138,5 +140,9 @@ async fn measure(rounds: usize) -> AnyResult<()> {
     report("nothing", &mut idle.0, &mut idle.1);
     report("a put of 64 MiB", &mut putting.0, &mut putting.1);
     report("a get of 64 MiB", &mut getting.0, &mut getting.1);
-    Ok(())
+    let worst = putting.1.iter().chain(&getting.1).max();
+    match worst {
+        Some(&worst) if worst >= MOST => Err(format!("a ping took {worst:?}; the bound is {MOST:?}").into()),
+        _ => Ok(()),
+    }
 }

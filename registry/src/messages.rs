@@ -163,6 +163,13 @@ pub struct Page {
 
 /// Why the registry does not do what it was asked for. On the wire these are told apart by their order: new ones go to
 /// the end.
+///
+/// After [`Busy`](Self::Busy) and [`NotStored`](Self::NotStored) an announcement or a withdrawal may have been done in
+/// memory all the same, and is then what lookups answer; it is on disk with the next write that succeeds, unless the
+/// registry restarts before. The registry does not undo it by itself: the dead server that an announcement replaced
+/// cannot come back, and others may have seen the new one already. Who gives up on an announcement withdraws it, as
+/// [`enter`](crate::enter) and [`Join`](crate::Join) do; otherwise the server is listed until its lease ends, and is
+/// suspect as soon as its connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Denied {
     /// Only the server itself may do that.

@@ -61,6 +61,14 @@ pub enum SnapshotError {
         /// What the system says.
         source: io::Error,
     },
+    /// That a directory has new entries cannot be brought to the disk.
+    #[error("the directory {} cannot be synced", path.display())]
+    SyncDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The lock file cannot be made or locked.
     #[error("the file {} cannot be locked", path.display())]
     Lock {
@@ -150,12 +158,13 @@ impl Snapshot {
     }
 
     pub(crate) fn open_sized(dir: &Path, map_bytes: usize) -> Result<Self, SnapshotError> {
-        let at = |source| SnapshotError::Directory { path: dir.into(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+        create_dir(dir)?;
         let lock = lock(dir)?;
         let failed = |source| SnapshotError::Open { path: dir.into(), source: DatabaseError(source) };
         let env = open_env(dir, map_bytes).map_err(failed)?;
         let (servers, found) = open_databases(&env).map_err(failed)?;
+        // The names of the files made above are as durable as their contents only after this.
+        sync_dir(dir)?;
         match found {
             Ok(FORMAT_VERSION) => Ok(Self { env, servers, _lock: lock }),
             Ok(found) => Err(SnapshotError::UnknownFormat { path: dir.into(), found: Some(found) }),
@@ -251,6 +260,27 @@ fn write_failed(source: heed::Error) -> SnapshotError {
         heed::Error::Mdb(MdbError::MapFull) => SnapshotError::Full,
         other => SnapshotError::Write(DatabaseError(other)),
     }
+}
+
+/// Makes the directory, and those above it that are missing, so that they are there after a power loss too.
+fn create_dir(dir: &Path) -> Result<(), SnapshotError> {
+    let made: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    let failed = |source| SnapshotError::Directory { path: dir.into(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    for path in made {
+        match path.parent() {
+            // A relative path of one part lies in the directory with the empty name.
+            Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
+            Some(parent) => sync_dir(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn sync_dir(dir: &Path) -> Result<(), SnapshotError> {
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| SnapshotError::SyncDirectory { path: dir.into(), source })
 }
 
 fn lock(dir: &Path) -> Result<File, SnapshotError> {

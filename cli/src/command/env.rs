@@ -19,7 +19,6 @@ pub(crate) struct Args {}
 struct Paths {
     home: String,
     cookie: String,
-    config: String,
     servers: String,
     sockets: String,
     registry: Option<String>,
@@ -32,17 +31,16 @@ pub(crate) fn execute(_: Args, context: Context<'_>) -> Outcome {
     let paths = Paths {
         home: text(home.path()),
         cookie: text(&home.cookie()),
-        config: text(&home.config()),
         servers: text(&home.path().join("server")),
         sockets: text(home.run_dir()),
         registry: registry.map(|address| address.to_string()),
     };
     context.globals.printer().result(&paths, |paths| {
         let registry = paths.registry.as_deref().unwrap_or("- (its path is too long for a socket)");
-        let Paths { home, cookie, config, servers, sockets, .. } = paths;
+        let Paths { home, cookie, servers, sockets, .. } = paths;
         format!(
-            "home      {home}\ncookie    {cookie}\nconfig    {config}\nservers   {servers}\n\
-             sockets   {sockets}\nregistry  {registry}\n"
+            "home      {home}\ncookie    {cookie}\nservers   {servers}\nsockets   {sockets}\n\
+             registry  {registry}\n"
         )
     })
 }

@@ -1,6 +1,13 @@
 //! `ensemble registry`: runs the registry.
 
-use crate::{app::Context, console, exit::Outcome, logging, options::ServerOptions, server, translate};
+use crate::{
+    app::Context,
+    console,
+    exit::{Failure, Outcome},
+    logging,
+    options::ServerOptions,
+    server, translate,
+};
 
 /// Runs the registry, which knows the servers of the ensemble
 #[derive(Debug, clap::Args)]
@@ -22,10 +29,10 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     home.create()?;
     logging::start_server(&args.server.log, &home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated()?;
+        let terminated = server::terminated(context)?;
         let options = &args.server;
         let builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
-        let node = builder.start().await?;
+        let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen"))?;
         let dir = home.ensure_server_dir(&id)?;
         registry::serve(&node, &dir).await.map_err(|why| translate::serve(&why))?;
         server::announce_ready(context, &node, "")?;

@@ -39,7 +39,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     home.create()?;
     logging::start_server(&args.options.log, &home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated()?;
+        let terminated = server::terminated(context)?;
         let options = &args.options;
         let mut builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
         for role in &args.roles.roles.0 {

@@ -1,14 +1,15 @@
 //! `ensemble shutdown`: ends the whole ensemble, a server, or an actor, and returns when they are gone.
 //!
-//! JSON: `{"shut_down": [NAME, ..], "withdrawn": [ID, ..], "remaining": [{"name": NAME, "why": TEXT}, ..]}`.
+//! JSON: `{"shut_down": [NAME, ..], "withdrawn": [ID, ..], "remaining": [{"name": NAME, "why": TEXT}, ..]}`. What was not
+//! there, or left by itself meanwhile, is in none of them.
 
 use std::{
     io::{self, BufRead, Write},
     time::Duration,
 };
 
-use ensemble::{ActorName, ServerId};
-use registry::ServerInfo;
+use ensemble::{ActorName, CallError, ListActors, NODE_ACTOR, Refusal, ServerId};
+use registry::{ClientError, ServerInfo};
 use serde::Serialize;
 
 use super::stop::{Stopped, Stopper};
@@ -89,9 +90,24 @@ fn confirm(args: &Args) -> Outcome {
 }
 
 async fn stop_actor(console: &Console, report: &mut Report, server: &ServerId, actor: &ActorName) -> Outcome {
-    report.begin(&format!("{server}/{actor}"))?;
-    let stopped = console.remote(server, actor.as_str()).shutdown().await;
-    stopped.map_err(|why| console.failure(&why, server, actor.as_str()))
+    let name = format!("{server}/{actor}");
+    let listed = console.remote(server, NODE_ACTOR).send(ListActors).await;
+    let actors = listed.map_err(|why| {
+        let failure = console.failure(&why, server, NODE_ACTOR);
+        report.remains_unless_unknown(&name, failure)
+    })?;
+    if !actors.iter().any(|info| info.name == *actor) {
+        return Err(console.failure(&Refusal::NoSuchActor.into(), server, actor.as_str()));
+    }
+    report.begin(&name)?;
+    match console.remote(server, actor.as_str()).shutdown().await {
+        // Somebody else was faster.
+        Ok(()) | Err(CallError::Refused(Refusal::NoSuchActor)) => Ok(()),
+        Err(why) => {
+            let failure = console.failure(&why, server, actor.as_str());
+            Err(report.remains_unless_unknown(&name, failure))
+        }
+    }
 }
 
 async fn stop_server(
@@ -103,23 +119,48 @@ async fn stop_server(
     if *server == console::registry_id() {
         return stop_registry(stopper, report).await;
     }
-    let info = console.registry.lookup(server).await.map_err(|why| console.registry_failure(&why))?;
-    report.begin(server.as_str())?;
-    match stopper.stop(server).await {
-        Ok(Stopped::Gone) => Ok(()),
-        Ok(Stopped::WasDead) => withdraw(console, report, &info).await,
-        Err(why) => {
-            report.remains(server.as_str(), &why);
-            Err(why)
-        }
-    }
+    let found = console.registry.lookup(server).await;
+    let info = found.map_err(|why| {
+        let failure = console.registry_failure(&why);
+        report.remains_unless_unknown(server.as_str(), failure)
+    })?;
+    stop_known(console, stopper, report, &info, Registry::Stays).await
 }
 
-async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo) -> Outcome {
+/// Whether the registry is to be shut down too. One that has gone before knows no dead servers.
+#[derive(Clone, Copy)]
+enum Registry {
+    Stays,
+    Goes,
+}
+
+async fn stop_known(
+    console: &Console,
+    stopper: &Stopper<'_>,
+    report: &mut Report,
+    info: &ServerInfo,
+    registry: Registry,
+) -> Outcome {
+    // What is to be stopped is what was found, wherever the registry has gone meanwhile.
+    console.node.set_route(info.id.clone(), info.addresses.clone());
+    report.begin(info.id.as_str())?;
+    let stopped = match stopper.stop(&info.id).await {
+        Ok(Stopped::Gone) => return Ok(()),
+        Ok(Stopped::WasDead) => withdraw(console, report, info, registry).await,
+        Err(why) => Err(why),
+    };
+    stopped.inspect_err(|why| report.remains(info.id.as_str(), why))
+}
+
+async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo, registry: Registry) -> Outcome {
     // Only that incarnation: if it has been started anew meanwhile, the new one stays.
-    let withdrawn = console.registry.withdraw(&info.id, Some(info.incarnation)).await;
-    withdrawn.map_err(|why| console.registry_failure(&why))?;
-    report.withdrawn(info.id.as_str())
+    match console.registry.withdraw(&info.id, Some(info.incarnation)).await {
+        Ok(true) => report.withdrawn(info.id.as_str()),
+        // It left by itself.
+        Ok(false) => Ok(()),
+        Err(ClientError::Unreachable(_)) if matches!(registry, Registry::Goes) => Ok(()),
+        Err(why) => Err(console.registry_failure(&why)),
+    }
 }
 
 async fn stop_registry(stopper: &Stopper<'_>, report: &mut Report) -> Outcome {
@@ -133,7 +174,14 @@ async fn stop_all(console: &Console, stopper: &Stopper<'_>, report: &mut Report)
     let servers = console.registry.all().await.map_err(|why| console.registry_failure(&why))?;
     let mut remaining = Vec::new();
     for info in servers.iter().filter(|info| info.id != console::registry_id()) {
-        match stop_server(console, stopper, report, &info.id).await {
+        let stopped = match console.registry.lookup(&info.id).await {
+            Ok(found) => stop_known(console, stopper, report, &found, Registry::Goes).await,
+            // It left while the others were shut down.
+            Err(ClientError::UnknownServer(_)) => Ok(()),
+            // The registry has gone before: another shutdown is under way, say.
+            Err(_) => stop_known(console, stopper, report, info, Registry::Goes).await,
+        };
+        match stopped {
             Ok(()) => {}
             Err(closed @ Failure::OutputClosed) => return Err(closed),
             Err(why) => remaining.push(format!("{} ({why})", info.id)),
@@ -188,6 +236,17 @@ impl Report {
         self.done.shut_down.retain(|other| other != name);
         self.done.withdrawn.push(name.to_owned());
         self.line(&format!("{name} was dead: withdrawn from the registry"))
+    }
+
+    /// Notes that it is still there, unless there is no such server or actor.
+    fn remains_unless_unknown(&mut self, name: &str, why: Failure) -> Failure {
+        match &why {
+            Failure::Problem { code: Code::NotFound, .. } => {
+                self.done.shut_down.retain(|other| other != name)
+            }
+            _ => self.remains(name, &why),
+        }
+        why
     }
 
     fn remains(&mut self, name: &str, why: &Failure) {

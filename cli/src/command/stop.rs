@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ensemble::{CallError, ConnectFailure, NODE_ACTOR, NodeInfo, NodeStatus, NotSent, ServerId};
+use ensemble::{
+    Address, CallError, ConnectFailure, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus, NotSent, Refusal,
+    RemoteAddr, ServerId, Unknown, handshake::RefuseReason,
+};
 use registry::ServerInfo;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -19,6 +22,9 @@ use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
 };
+
+/// How often it is seen whether a server has gone that somebody else has told to.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How a server that was to be stopped has ended.
 pub(super) enum Stopped {
@@ -46,14 +52,15 @@ impl<'a> Stopper<'a> {
         let status = match remote.send(NodeInfo).await {
             Ok(status) => status,
             Err(why) if is_dead(&why) => return Ok(Stopped::WasDead),
+            Err(why) if is_leaving(&why) => return self.await_end(&remote, server, begin).await,
             Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
         };
         let process = self.process_of(&status).await;
         match remote.shutdown().await {
             Ok(()) => {}
             // It was faster than its reply, or somebody else has told it.
-            Err(CallError::Unknown(_) | CallError::NotSent(NotSent::ConnectionLost)) => {}
-            Err(CallError::Refused(ensemble::Refusal::ShuttingDown)) => {}
+            Err(CallError::Unknown(_)) => {}
+            Err(why) if is_dead(&why) || is_leaving(&why) => {}
             Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
         }
         let left = || self.limit.saturating_sub(begin.elapsed());
@@ -67,16 +74,35 @@ impl<'a> Stopper<'a> {
         if is_gone {
             return Ok(Stopped::Gone);
         }
-        let what = format_args!("{server} has not gone within {} s", self.limit.as_secs_f32());
-        Err(Failure::new(Code::Unreachable, what)
+        Err(self
+            .has_not_gone(server)
             .advise(format_args!("wait longer with --timeout, or kill its process {}", status.process_id)))
+    }
+
+    fn has_not_gone(&self, server: &ServerId) -> Failure {
+        let what = format_args!("{server} has not gone within {} s", self.limit.as_secs_f32());
+        Failure::new(Code::Unreachable, what)
+    }
+
+    /// Waits until a server that somebody else has told to go listens no more.
+    async fn await_end(&self, remote: &RemoteAddr, server: &ServerId, begin: Instant) -> Outcome<Stopped> {
+        loop {
+            match remote.send(NodeInfo).await {
+                Err(why) if is_dead(&why) => return Ok(Stopped::Gone),
+                _ if begin.elapsed() < self.limit => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(why) if !is_leaving(&why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+                _ => {
+                    let failure = self.has_not_gone(server);
+                    return Err(failure.advise("wait longer with --timeout, or kill its process"));
+                }
+            }
+        }
     }
 
     /// The server's process, when it is on this machine and its end is to be expected: one that the server shares
     /// with the registry or with another server goes on without it.
     async fn process_of(&self, status: &NodeStatus) -> Option<Process> {
-        let is_local = status.addresses.iter().all(ensemble::Address::is_loopback);
-        if !is_local {
+        if !self.is_on_this_machine(&status.server).await {
             return None;
         }
         let registry = console::registry_id();
@@ -93,6 +119,35 @@ impl<'a> Stopper<'a> {
         }
         Process::open(status.process_id)
     }
+
+    /// Whether the connection to a server is a UNIX socket. One over TCP may have been forwarded, even from an address
+    /// of this machine, and the number of the process would be another one's here.
+    async fn is_on_this_machine(&self, server: &ServerId) -> bool {
+        let own = self.console.remote(self.console.node.server(), NODE_ACTOR);
+        let connections = own.send(ListConnections).await.unwrap_or_default();
+        let mut to_server = connections.iter().filter(|info| info.peer == *server);
+        to_server.next().is_some_and(|info| matches!(info.address, Address::Unix(_)))
+            && to_server.all(|info| matches!(info.address, Address::Unix(_)))
+    }
+}
+
+/// It has been told to go already, or has gone in this moment.
+fn is_leaving(why: &CallError) -> bool {
+    if let CallError::NotSent(NotSent::Unreachable(ConnectFailure::Io(kind))) = why {
+        return matches!(
+            kind,
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        );
+    }
+    matches!(
+        why,
+        CallError::NotSent(NotSent::Rejected(RefuseReason::Draining) | NotSent::ConnectionLost)
+            | CallError::Unknown(Unknown::ConnectionLost)
+            | CallError::Refused(Refusal::ShuttingDown)
+    )
 }
 
 /// Nothing listens where the registry has it, or something else does.

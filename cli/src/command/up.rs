@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     app::Context,
     console,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     logging,
     options::ServerOptions,
     roles::{ChosenRole, RoleOptions},
@@ -55,7 +55,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     make_home(&home)?;
     logging::start_server(&args.options.log, &home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated()?;
+        let terminated = server::terminated(context)?;
         let registry = start_registry(&args, &home).await?;
         let server = match start_server(&args, context, &home, &id, &registry, roles).await {
             Ok(server) => server,
@@ -64,7 +64,8 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
                 return Err(failure);
             }
         };
-        if let Err(failure) = server::announce_ready(context, &server, next_steps(&args, &home, context)) {
+        let steps = next_steps(&args, &home, context, &registry, &server);
+        if let Err(failure) = server::announce_ready(context, &server, steps) {
             server::abandon(&server).await;
             server::abandon(&registry).await;
             return Err(failure);
@@ -89,7 +90,7 @@ fn make_home(home: &Home) -> Outcome {
 async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
     let id = console::registry_id();
     let builder = server::builder(&id, home, &args.options, &args.listen_registry, &[])?;
-    let node = builder.start().await?;
+    let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen-registry"))?;
     let dir = home.ensure_server_dir(&id)?;
     match registry::serve(&node, &dir).await {
         Ok(()) => Ok(node),
@@ -113,10 +114,8 @@ async fn start_server(
     for role in &args.roles.roles.0 {
         builder = builder.role(role);
     }
-    let addresses = registry.addresses();
-    let address = addresses.first().expect("the registry listens at one address at least");
     let node = builder.start().await?;
-    if let Err(failure) = server::start(&node, home, roles, address, context.globals).await {
+    if let Err(failure) = server::start(&node, home, roles, &first_address(registry), context.globals).await {
         server::abandon(&node).await;
         return Err(failure);
     }
@@ -158,27 +157,47 @@ async fn run_both(server: Node, registry: Node, terminated: impl Future<Output =
 }
 
 /// What to type next, so that it works in another terminal as it stands.
-fn next_steps(args: &Args, home: &Home, context: Context<'_>) -> String {
+fn next_steps(args: &Args, home: &Home, context: Context<'_>, registry: &Node, server: &Node) -> String {
     let mut text = String::from("\nIn another terminal:\n");
     let is_default = Home::resolve_with(None, |name| env::var_os(name).filter(|_| name != "ENSEMBLE_HOME"))
         .is_ok_and(|default| default.path() == home.path());
+    let client = client_options(args, registry, server);
     let mut line = |line: &str| writeln!(text, "  $ {line}").expect("a string can be written");
     if !is_default || context.globals.has_home() {
         line(&format!("export ENSEMBLE_HOME={}", quoted(home.path())));
     }
     if args.roles.roles.0.iter().any(|role| role.as_str() == "kvstore") {
-        let option = match &args.server {
-            Some(id) if id.as_str() != "kvstore" => format!(" --server {id}"),
-            _ => String::new(),
+        let store = match server.server().as_str() {
+            kvstore::ACTOR => String::new(),
+            id => format!(" --server {id}"),
         };
         let kvstorec = program_to_type("kvstorec");
-        line(&format!("echo hello | {kvstorec} put{option} greeting"));
-        line(&format!("{kvstorec} get{option} greeting"));
+        line(&format!("echo hello | {kvstorec} put{store}{client} greeting"));
+        line(&format!("{kvstorec} get{store}{client} greeting"));
     }
     let ensemble = program_to_type(context.name);
-    line(&format!("{ensemble} list servers"));
-    line(&format!("{ensemble} shutdown -f"));
+    line(&format!("{ensemble} list servers{client}"));
+    line(&format!("{ensemble} shutdown -f{client}"));
     text
+}
+
+/// The options with which a command in another terminal finds the registry, and may talk to it and to the server.
+fn client_options(args: &Args, registry: &Node, server: &Node) -> String {
+    let mut options = String::new();
+    // The variable may be set there as well as here.
+    if !args.listen_registry.is_empty() || env::var_os("ENSEMBLE_REGISTRY").is_some() {
+        let address = first_address(registry).to_string();
+        write!(options, " -r {}", quoted(Path::new(&address))).expect("a string can be written");
+    }
+    let is_remote = |node: &Node| node.addresses().iter().any(|address| !address.is_loopback());
+    if args.options.insecure_tcp && (is_remote(registry) || is_remote(server)) {
+        options.push_str(" --insecure-tcp");
+    }
+    options
+}
+
+fn first_address(registry: &Node) -> Address {
+    registry.addresses().into_iter().next().expect("the registry listens at one address at least")
 }
 
 /// The program `name` as it is to be typed: its name alone when the shell finds the one beside this program.

@@ -37,8 +37,7 @@ struct Stored<'a> {
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
         let value = files::read(&args.input.input, store.max_value_bytes())?;
-        let done = store.client.put(store.key.bytes(), value).await.map_err(|why| store.failure(&why))?;
-        show(&store, &done, globals.printer())
+        show(&store, &store.put(value).await?, globals.printer())
     })
 }
 

@@ -1,6 +1,6 @@
 //! `kvstorec put-object`: reads an object and stores it under a key. JSON: as of `put`.
 
-use kvstore::object::Object;
+use kvstore::{ClientError, object::Object};
 
 use super::{
     cli::{Input, ObjectFormat, Place},
@@ -35,8 +35,8 @@ pub(super) struct Args {
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
         let object = read(args, store.max_value_bytes())?;
-        let done = store.client.put_value(store.key.bytes(), &object).await;
-        put::show(&store, &done.map_err(|why| store.failure(&why))?, globals.printer())
+        let value = object.to_bytes().map_err(|why| store.failure(&ClientError::TooDeep(why)))?;
+        put::show(&store, &store.put(value).await?, globals.printer())
     })
 }
 
@@ -51,10 +51,21 @@ fn read(args: &Args, limit: u64) -> Outcome<Object> {
         ObjectFormat::Sexp => "S-expression",
         ObjectFormat::Json => "JSON",
     };
-    let text = String::from_utf8(files::read(input, limit)?).map_err(|why| bad(&why.utf8_error(), form))?;
+    let content = files::read(input, limit)?;
+    let text = str::from_utf8(&content).map_err(|why| {
+        let (line, column) = end_of(&content[..why.valid_up_to()]);
+        bad(&format_args!("line {line}, column {column}: it is not UTF-8"), form)
+    })?;
     let parsed = match args.format {
-        ObjectFormat::Sexp => Object::parse_sexp(&text),
-        ObjectFormat::Json => Object::from_json(&text),
+        ObjectFormat::Sexp => Object::parse_sexp(text),
+        ObjectFormat::Json => Object::from_json(text),
     };
     parsed.map_err(|why| bad(&why, form))
+}
+
+/// The line and the column behind a text, both from 1, as the readers of objects count them.
+fn end_of(valid: &[u8]) -> (usize, usize) {
+    let text = String::from_utf8_lossy(valid);
+    let last_line = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() + 1, last_line.chars().count() + 1)
 }

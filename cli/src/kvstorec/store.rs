@@ -1,6 +1,8 @@
 //! What the subcommands have in common: the way to the store, and what they say of it.
 
-use kvstore::{Client, ClientError};
+use std::time::Duration;
+
+use kvstore::{Client, ClientError, messages::PutDone};
 
 use super::{cli::Place, key::Key};
 use crate::{
@@ -10,12 +12,21 @@ use crate::{
     translate,
 };
 
+/// A value has a second more for each so many bytes, unless `--timeout` says otherwise.
+const BYTES_PER_SECOND: usize = 8 << 20;
+
 /// The store that a command is for.
 pub(super) struct Store {
     pub(super) client: Client,
     pub(super) key: Key,
     console: Console,
     server: String,
+    given_timeout: Option<Duration>,
+}
+
+/// How long a put of so many bytes may take.
+fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Duration {
+    given.unwrap_or_else(|| default + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64))
 }
 
 /// Runs `work` with the store at `place`.
@@ -25,13 +36,10 @@ pub(super) fn with_store(
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
     console::run_with(globals, &place.client, globals.timeout(), async |console| {
-        let mut client = Client::new(&console.node, &place.server);
-        // Without one the client gives long values more time.
-        if let Some(timeout) = globals.given_timeout() {
-            client = client.with_timeout(timeout);
-        }
+        let client = Client::new(&console.node, &place.server).with_timeout(globals.timeout());
         let server = place.server.to_string();
-        work(Store { client, key: place.key(), console, server }).await
+        let given_timeout = globals.given_timeout();
+        work(Store { client, key: place.key(), console, server, given_timeout }).await
     })
 }
 
@@ -39,6 +47,15 @@ impl Store {
     /// The longest value that can be on its way to a store, in bytes.
     pub(super) fn max_value_bytes(&self) -> u64 {
         self.console.node.limits().max_message_bytes
+    }
+
+    /// Puts a value under the key; a long one gets more time.
+    pub(super) async fn put(&self, value: Vec<u8>) -> Outcome<PutDone> {
+        let mut target = self.console.target(&self.server, kvstore::ACTOR);
+        target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
+        let client = self.client.clone().with_timeout(target.timeout);
+        let done = client.put(self.key.bytes(), value).await;
+        done.map_err(|why| translate::store(&why, &self.key, target))
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {
@@ -49,5 +66,20 @@ impl Store {
     pub(super) fn no_such_key(&self) -> Failure {
         Failure::new(Code::NotFound, format_args!("{} has no key {}", self.server, self.key))
             .advise("store something with `kvstorec put`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_get_more_time_unless_it_was_given() {
+        let seconds = Duration::from_secs;
+        for (given, bytes, expected) in
+            [(None, 0, 5), (None, (8 << 20) - 1, 5), (None, 64 << 20, 13), (Some(seconds(2)), 64 << 20, 2)]
+        {
+            assert_eq!(put_timeout(given, seconds(5), bytes), seconds(expected), "{given:?} {bytes}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     cookie::Cookie,
     handshake::{
-        Acceptor, HandshakeError, Initiator, Local, MAX_HANDSHAKE_BYTES, RefuseReason, Session, refuse,
+        self, Acceptor, HandshakeError, Initiator, Local, MAX_HANDSHAKE_BYTES, RefuseReason, Session,
     },
     id::ServerId,
     transport::Stream,
@@ -44,6 +44,11 @@ async fn write_message(stream: &mut Stream, message: &[u8]) -> Result<(), Failed
     stream.writer.write_all(&framed).await?;
     stream.writer.flush().await?;
     Ok(())
+}
+
+/// Tells a peer why there will be no session, where [`accept`] has not done so itself.
+pub(crate) async fn refuse(stream: &mut Stream, reason: &RefuseReason) -> Result<(), Failed> {
+    write_message(stream, &handshake::refuse(reason)).await
 }
 
 fn nonce() -> Result<[u8; 32], Failed> {
@@ -86,12 +91,12 @@ pub(crate) async fn accept(
     claimed: &mut Option<ServerId>,
 ) -> Result<Session, Failed> {
     if let Err(failed @ Failed::PeerUser(uid)) = check_user(stream) {
-        write_message(stream, &refuse(&RefuseReason::PeerUser { uid })).await?;
+        refuse(stream, &RefuseReason::PeerUser { uid }).await?;
         return Err(failed);
     }
     let hello = read_message(stream).await?;
     if let Some(reason) = turned_down {
-        write_message(stream, &refuse(&reason)).await?;
+        refuse(stream, &reason).await?;
         return Err(HandshakeError::Refused(reason).into());
     }
     let (challenged, challenge) = match Acceptor::new(local, cookie, nonce()?).hello(&hello) {

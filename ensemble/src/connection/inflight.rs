@@ -184,7 +184,11 @@ impl InFlight {
 
     /// Gives up a call that its caller has cancelled. An actor that has not begun it will not.
     pub(crate) fn cancel(&mut self, call: u32) {
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.origin == Origin::Call(call));
+        // What is settled is to be polled already. Its key again and again would let a peer fill the memory.
+        let is_meant = |entry: &Entry| {
+            entry.origin == Origin::Call(call) && matches!(entry.what, Dispatched::Pending(_))
+        };
+        let found = self.entries.iter_mut().find(|(_, entry)| is_meant(entry));
         if let Some((key, entry)) = found {
             entry.what = Dispatched::Settled(Status::Failed(Failure::Cancelled));
             self.ready.push(key);

@@ -191,3 +191,32 @@ fn posts_survive_the_end_and_calls_do_not() {
     assert_eq!(in_flight.len(), 0);
     assert!(in_flight.close().is_empty());
 }
+
+#[test]
+fn a_repeated_cancel_takes_no_memory() {
+    let mut in_flight = InFlight::new(4, Arc::default());
+    in_flight.insert(Origin::Call(7), Arc::<Stub>::default().pending(), None, 0).unwrap();
+    in_flight.insert(Origin::Call(8), Dispatched::Settled(Status::Done), None, 0).unwrap();
+    for _ in 0..1000 {
+        in_flight.cancel(7);
+        in_flight.cancel(8);
+        in_flight.cancel(9);
+    }
+    assert_eq!(in_flight.ready.keys.lock().unwrap().len(), 1);
+    let cancelled = Status::Failed(Failure::Cancelled);
+    assert_eq!(
+        drained(&mut in_flight),
+        [(Origin::Call(7), cancelled, vec![]), (Origin::Call(8), Status::Done, vec![])]
+    );
+    assert_eq!(in_flight.len(), 0);
+}
+
+#[test]
+fn a_cancel_means_the_call_that_is_not_settled() {
+    let mut in_flight = InFlight::new(4, Arc::default());
+    for _ in 0..2 {
+        in_flight.insert(Origin::Call(7), Arc::<Stub>::default().pending(), None, 0).unwrap();
+        in_flight.cancel(7);
+    }
+    assert_eq!(drained(&mut in_flight).len(), 2);
+}

@@ -9,7 +9,7 @@ mod inflight;
 mod link;
 mod pump;
 
-pub(crate) use authenticate::{Failed, accept, connect};
+pub(crate) use authenticate::{Failed, accept, connect, refuse};
 pub(crate) use inflight::PendingReply;
 pub(crate) use link::{Link, LinkInfo, lock, now};
 

@@ -46,6 +46,8 @@ const BATCHES_PER_TURN: u32 = 64;
 pub(super) enum ReadEnd {
     #[error("the connection broke")]
     Io(#[from] std::io::Error),
+    #[error("the connection ended within a frame")]
+    WithinFrame,
     #[error("the peer broke the protocol")]
     Frame(#[from] FrameError),
     #[error("the peer broke the protocol")]
@@ -82,6 +84,9 @@ pub(super) async fn read(end: CloseAtEnd, peer: Caller, mut reader: BoxReader) {
     match read_frames(&end.link, &peer, &mut reader, &*end.dispatch).await {
         Ok(()) => tracing::debug!(peer = %peer.server(), "the connection has ended"),
         Err(ReadEnd::Io(cause)) => tracing::info!(peer = %peer.server(), %cause, "the connection broke"),
+        Err(ReadEnd::WithinFrame) => {
+            tracing::warn!(peer = %peer.server(), "the connection ended within a frame");
+        }
         Err(ReadEnd::Frame(cause)) => {
             tracing::warn!(peer = %peer.server(), %cause, "closed the connection: the peer broke the protocol");
         }
@@ -109,7 +114,8 @@ async fn read_frames(
             () = &mut closed => return Ok(()),
         };
         if count == 0 {
-            return Ok(());
+            // Whole frames have been taken from it: what is left is the beginning of one.
+            return if buffer.is_empty() { Ok(()) } else { Err(ReadEnd::WithinFrame) };
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();

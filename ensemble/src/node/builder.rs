@@ -40,6 +40,12 @@ pub enum StartError {
     /// A limit is so low that no peer would accept it.
     #[error("a limit of the node is too low")]
     Limits(#[from] LimitError),
+    /// It would tell others to reach it at an address that only means "everywhere on this machine".
+    #[error("others cannot reach the node at {address}: announce the address at which they do (--announce)")]
+    Unreachable {
+        /// The address.
+        address: Address,
+    },
     /// This thread runs no actix system.
     #[error("a node must be started on a thread with an actix system")]
     NoSystem,
@@ -80,6 +86,9 @@ impl NodeBuilder {
     }
 
     /// Adds an address to listen at. Without any, the node can call and not be called by those it has not called.
+    ///
+    /// One that means all of a machine's (`tcp:0.0.0.0:7700`, `tcp:[::]:7700`) tells nobody where the node is: it
+    /// needs [`announce`](Self::announce) too.
     pub fn listen(mut self, address: Address) -> Self {
         self.listen.push(address);
         self
@@ -169,11 +178,14 @@ impl NodeBuilder {
         for address in &self.listen {
             listeners.push(self.transports.listen(address).await?);
         }
-        let addresses = if self.announce.is_empty() {
+        let addresses: Vec<Address> = if self.announce.is_empty() {
             listeners.iter().map(crate::transport::Listener::address).collect()
         } else {
             self.announce
         };
+        if let Some(address) = addresses.iter().find(|address| address.is_wildcard()) {
+            return Err(StartError::Unreachable { address: address.clone() });
+        }
         let parts = CoreParts {
             server,
             roles,
@@ -194,5 +206,29 @@ impl NodeBuilder {
             tokio::task::spawn_local(peers::listen(Arc::clone(&core), listener));
         }
         Ok(Node::new(core))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> NodeBuilder {
+        Node::builder("server").cookie(Cookie::generate().unwrap()).allow_plain_tcp(true)
+    }
+
+    #[actix::test]
+    async fn an_address_that_nobody_can_reach_is_not_announced() {
+        for everywhere in ["tcp:0.0.0.0:0", "tcp:[::]:0", "tcp:[::ffff:0.0.0.0]:0"] {
+            let everywhere: Address = everywhere.parse().unwrap();
+            let listening = builder().listen(everywhere.clone());
+            let refused = listening.clone().start().await;
+            assert!(matches!(refused, Err(StartError::Unreachable { .. })), "{everywhere}");
+            let refused = listening.clone().announce(everywhere).start().await;
+            assert!(matches!(refused, Err(StartError::Unreachable { .. })));
+            let here: Address = "tcp:192.0.2.1:7700".parse().unwrap();
+            let node = listening.announce(here.clone()).start().await.unwrap();
+            assert_eq!(node.addresses(), [here]);
+        }
     }
 }

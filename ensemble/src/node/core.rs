@@ -22,10 +22,11 @@ use super::{
     exports::{ExportTable, Exported},
     manage::{self, Ping, Shutdown},
     peers::Peers,
+    warnings::{Verdict, WINDOW, Warnings, shown},
 };
 use crate::{
     address::Address,
-    connection::{Dispatch, Dispatched, Link},
+    connection::{Dispatch, Dispatched, Link, now},
     cookie::Cookie,
     error::Refusal,
     handshake::{Agent, Local, PeerLimits},
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     pub(super) at_leave: Mutex<Vec<Hook>>,
     /// Run when its actors have stopped: stores are closed.
     pub(super) at_stop: Mutex<Vec<Hook>>,
+    warnings: Warnings,
     pub(super) weak: Weak<Core>,
 }
 
@@ -109,6 +111,7 @@ impl Core {
             stopped: Notify::new(),
             at_leave: Mutex::default(),
             at_stop: Mutex::default(),
+            warnings: Warnings::default(),
             weak: weak.clone(),
         })
     }
@@ -191,10 +194,9 @@ impl Core {
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
         if let Some(invoke) = exported.invoke(message) {
-            return invoke.invoke(payload, caller, &exported.load);
+            return invoke.invoke(payload, caller, &exported.load, self);
         }
-        let message = String::from_utf8_lossy(message);
-        match &*message {
+        match std::str::from_utf8(message).unwrap_or_default() {
             Ping::NAME => exported.manager.ping(),
             Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
@@ -206,11 +208,29 @@ impl Core {
                 self.shut_down_actor(exported)
             }
             _ => {
-                let actor = &exported.name;
-                tracing::warn!(by = %caller.server(), %actor, %message, "refused an unexpected message");
+                if self.may_warn() {
+                    let (actor, message) = (&exported.name, shown(message));
+                    tracing::warn!(by = %caller.server(), %actor, %message, "refused an unexpected message");
+                }
                 refused(Refusal::UnknownMessage)
             }
         }
+    }
+
+    /// Whether to write a warning that a peer has caused: it must not be able to fill the log.
+    pub(super) fn may_warn(&self) -> bool {
+        let verdict = self.warnings.judge(now());
+        if verdict == Verdict::LeaveOutAndReport {
+            let core = self.weak.clone();
+            self.arbiter.spawn(async move {
+                tokio::time::sleep(WINDOW).await;
+                if let Some(core) = core.upgrade() {
+                    let left_out = core.warnings.take_left_out();
+                    tracing::warn!(left_out, "peers cause too many warnings; some were left out");
+                }
+            });
+        }
+        verdict == Verdict::Say
     }
 
     fn shut_down_actor(&self, exported: Arc<Exported>) -> Dispatched {

@@ -22,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
+use super::core::Core;
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
@@ -79,7 +80,7 @@ impl Drop for Entered {
 /// One message type of one exported actor, the types erased.
 pub(super) trait Invoke: Send + Sync {
     /// Begins a call from another node.
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched;
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched;
 
     /// The actor's `Recipient` of the message type, for calls from the own node.
     fn recipient(&self) -> Box<dyn Any>;
@@ -104,7 +105,7 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>) -> Dispatched {
+    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched {
         // A panic in a message's type is that message's failure, not that of all others on the connection.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut message = M::decode(payload)?;
@@ -114,7 +115,9 @@ where
         let message = match decoded {
             Ok(Ok(message)) => message,
             Ok(Err(cause)) => {
-                tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
+                if core.may_warn() {
+                    tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
+                }
                 return Dispatched::Settled(Status::Refused(Refusal::Malformed));
             }
             Err(_) => {

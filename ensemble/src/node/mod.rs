@@ -10,9 +10,11 @@ mod handle;
 mod invoke;
 mod manage;
 mod peers;
+mod race;
 mod remote;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 pub use builder::{NodeBuilder, StartError};
 pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};

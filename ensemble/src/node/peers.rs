@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::core::Core;
+use super::{core::Core, race::race};
 use crate::{
     address::Address,
     connection::{self, Failed, Link, LinkInfo, lock},
@@ -24,6 +24,13 @@ use crate::{
 
 /// How long a listener pauses when the system gives it no connection (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long one of a server's addresses is tried alone before the next one is tried as well: what leads nowhere must
+/// not use up the deadline of the call that waits.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// How long a peer is given to take the news that it is refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server, and the connection over which it is sent to.
 pub(super) struct Peer {
@@ -227,14 +234,23 @@ async fn try_all(
     server: &ServerId,
     addresses: &[Address],
 ) -> Result<(Session, Address, Stream), NotSent> {
-    let mut why = NotSent::Unreachable(ConnectFailure::NoAddress);
-    for address in addresses {
-        match try_one(core, server, address).await {
-            Ok((session, stream)) => return Ok((session, address.clone(), stream)),
-            Err(other) => why = other,
-        }
-    }
-    Err(why)
+    let attempt = async |address: &Address| {
+        let (session, stream) = try_one(core, server, address).await?;
+        Ok((session, address.clone(), stream))
+    };
+    let attempts = addresses.iter().map(attempt).collect();
+    race(attempts, HEAD_START, NotSent::Unreachable(ConnectFailure::NoAddress), more_telling).await
+}
+
+/// The one of two failures that says more of the server; the later one if both say as much.
+fn more_telling(earlier: NotSent, later: NotSent) -> NotSent {
+    let rank = |why: &NotSent| match why {
+        NotSent::Unreachable(ConnectFailure::Protocol | ConnectFailure::WrongServer) => 1,
+        NotSent::Unreachable(_) => 0,
+        // A server was there and answered.
+        _ => 2,
+    };
+    if rank(&earlier) > rank(&later) { earlier } else { later }
 }
 
 async fn try_one(core: &Core, server: &ServerId, address: &Address) -> Result<(Session, Stream), NotSent> {
@@ -270,10 +286,11 @@ fn connect_failure(cause: &TransportError) -> ConnectFailure {
 
 fn handshake_failure(cause: Failed) -> NotSent {
     match cause {
-        Failed::Handshake(HandshakeError::Authentication) | Failed::PeerUser(_) => NotSent::NotAuthenticated,
+        Failed::Handshake(HandshakeError::Authentication) => NotSent::NotAuthenticated,
+        Failed::PeerUser(uid) => NotSent::Rejected(RefuseReason::PeerUser { uid }),
         Failed::Handshake(HandshakeError::Refused(reason)) => match reason {
             RefuseReason::WrongServer { .. } => NotSent::Unreachable(ConnectFailure::WrongServer),
-            RefuseReason::Authentication | RefuseReason::PeerUser { .. } => NotSent::NotAuthenticated,
+            RefuseReason::Authentication => NotSent::NotAuthenticated,
             reason => NotSent::Rejected(reason),
         },
         Failed::Handshake(HandshakeError::WrongServer { .. }) => {
@@ -338,7 +355,9 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
     let handshaking = Handshaking(&core.peers.handshakes);
     // To be told why, a peer must be let say hello first. There is a limit to that too.
     if count >= limits.max_handshakes.saturating_mul(2) {
-        tracing::warn!(%address, from = %stream.from(), "dropped a connection: too many have not authenticated");
+        if core.may_warn() {
+            tracing::warn!(%address, from = %stream.from(), "dropped a connection: too many have not authenticated");
+        }
         return;
     }
     let connections = lock(&core.peers.links).len().saturating_add(count);
@@ -358,12 +377,22 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
     let session = match ended {
         Ok(Ok(session)) => session,
         failed => {
-            let cause = match failed {
-                Ok(Err(cause)) => error_chain(&cause),
-                _ => format!("no handshake within {} s", limits.handshake_timeout.as_secs_f32()),
+            let (cause, reason) = match failed {
+                Ok(Err(cause @ Failed::TooLong(_))) => (error_chain(&cause), Some(RefuseReason::Malformed)),
+                // The peer has been told, or cannot be.
+                Ok(Err(cause)) => (error_chain(&cause), None),
+                _ => {
+                    let limit = limits.handshake_timeout.as_secs_f32();
+                    (format!("no handshake within {limit} s"), Some(RefuseReason::TimedOut))
+                }
             };
             let peer = claimed.as_ref().map_or("unknown", ServerId::as_str);
-            tracing::warn!(%address, peer, from = %stream.from(), %cause, "refused a connection");
+            if core.may_warn() {
+                tracing::warn!(%address, peer, from = %stream.from(), %cause, "refused a connection");
+            }
+            if let Some(reason) = reason {
+                turn_down(&mut stream, &reason).await;
+            }
             return;
         }
     };
@@ -379,6 +408,15 @@ async fn welcome(core: Arc<Core>, mut stream: Stream, address: Address) {
     // The node may have gone after the last look, and then has not seen this connection.
     if core.is_stopped() {
         link.close(NotSent::ShuttingDown);
+    }
+}
+
+/// Tells a peer why it is refused, if it takes that in time.
+async fn turn_down(stream: &mut Stream, reason: &RefuseReason) {
+    match timeout(REFUSAL_TIMEOUT, connection::refuse(stream, reason)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::debug!(%cause, "the peer went before it was told"),
+        Err(_) => tracing::debug!("the peer does not take that it is refused"),
     }
 }
 
@@ -414,3 +452,6 @@ pub(super) async fn lost(core: Weak<Core>, server: ServerId, incarnation: Incarn
         link.ended().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! argument, bytes go in and come out. `docs/PROTOCOL.md` describes what is pinned here by tests.
 
 pub(crate) mod assembly;
+#[cfg(feature = "benching")]
 pub mod benching;
 pub(crate) mod calls;
 pub(crate) mod frame;

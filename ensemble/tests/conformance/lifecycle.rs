@@ -211,7 +211,8 @@ async fn plain_tcp_beyond_this_machine_must_be_allowed() {
     let listening = net.builder("server").listen("tcp:0.0.0.0:0".parse().unwrap());
     let refused = listening.clone().start().await;
     assert!(matches!(refused, Err(StartError::Listen(TransportError::PlainTcp { .. }))));
-    assert!(listening.allow_plain_tcp(true).start().await.is_ok());
+    let announced = listening.announce("tcp:127.0.0.1:7700".parse().unwrap());
+    assert!(announced.allow_plain_tcp(true).start().await.is_ok());
     let client = net.client("client", &[]).await;
     client.set_route("far".parse().unwrap(), vec![far.clone()]);
     let call = client.remote("far", "tester").send(Record(1)).await;

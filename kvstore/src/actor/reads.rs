@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineOptions,
+        messages::Get,
         store::{Store, StoreOptions},
     };
 
@@ -163,6 +164,17 @@ mod tests {
             assert_eq!((kept.bytes.len(), fixture.free()), (bytes, 5 * MIB));
         }
         assert!(fixture.reads.accept("missing".into()).unwrap().answer().await.unwrap().is_none());
+        assert_eq!(fixture.free(), 5 * MIB);
+    }
+
+    #[tokio::test]
+    async fn an_answer_takes_its_length_until_it_is_written() {
+        let fixture = fixture(MAX_WAIT);
+        let result = Ok(Some(fixture.read(MIB).await.unwrap()));
+        let tail = <Get as ensemble::RemoteMessage>::result_tail(&result);
+        drop(result);
+        assert_eq!((tail.len(), fixture.free()), (MIB, 4 * MIB));
+        drop(tail);
         assert_eq!(fixture.free(), 5 * MIB);
     }
 

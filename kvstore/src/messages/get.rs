@@ -1,5 +1,7 @@
 //! Reading a key.
 
+use std::sync::Arc;
+
 use actix::Message;
 use bytes::{BufMut, Bytes, BytesMut};
 use ensemble::{
@@ -47,7 +49,7 @@ impl Value {
 
     /// The same, with a part of the server's memory that it holds until it is dropped: sent, for a call from elsewhere.
     pub(crate) fn holding(self, room: OwnedSemaphorePermit) -> Self {
-        Self { room: Room(Some(room)), ..self }
+        Self { room: Room(Some(Arc::new(room))), ..self }
     }
 
     /// The same, without what it holds.
@@ -58,7 +60,19 @@ impl Value {
 
 /// What a value holds. It is no part of the value: clones hold nothing.
 #[derive(Debug, Default)]
-struct Room(#[expect(dead_code, reason = "it is held until it is dropped")] Option<OwnedSemaphorePermit>);
+struct Room(Option<Arc<OwnedSemaphorePermit>>);
+
+/// A value's bytes on their way to a connection, which go on holding what the value held.
+struct Held {
+    bytes: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 impl Clone for Room {
     fn clone(&self) -> Self {
@@ -100,6 +114,9 @@ impl RemoteMessage for Get {
 
     fn result_tail(result: &Self::Result) -> Bytes {
         match result {
+            Ok(Some(Value { bytes, room: Room(Some(room)), .. })) => {
+                Bytes::from_owner(Held { bytes: bytes.clone(), _room: Arc::clone(room) })
+            }
             Ok(Some(value)) => value.bytes.clone(),
             _ => Bytes::new(),
         }

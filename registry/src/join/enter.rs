@@ -36,8 +36,43 @@ const AGENT: &str = concat!("ensemble/", env!("CARGO_PKG_VERSION"));
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Exporting before others know of the node
+/// A node that has joined can be found before the program has exported its actors: who calls one in between is answered
+/// [`NoSuchActor`](ensemble::Refusal::NoSuchActor), which is the same as before the start. Where that matters, start
+/// the node, export, and announce it then with [`enter`]:
+///
+/// ```no_run
+/// # use actix::{Actor, Context, Handler, Message};
+/// # use ensemble::RemoteMessage;
+/// # #[derive(Message, serde::Serialize, serde::Deserialize)]
+/// # #[rtype(result = "u64")]
+/// # struct Add(u64);
+/// # impl RemoteMessage for Add { const NAME: &'static str = "counter.add"; }
+/// # struct Counter(u64);
+/// # impl Actor for Counter { type Context = Context<Self>; }
+/// # impl Handler<Add> for Counter {
+/// #     type Result = u64;
+/// #     fn handle(&mut self, add: Add, _: &mut Context<Self>) -> u64 { self.0 += add.0; self.0 }
+/// # }
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use ensemble::{Exports, Home, Node};
+///
+/// let home = Home::resolve(None)?;
+/// home.ensure_run_dir()?;
+/// let socket = home.socket(&"counter-1".parse()?)?;
+/// let registry = home.socket(&registry::SERVER.parse()?)?;
+///
+/// let node = Node::builder("counter-1").role("counter").home(home).listen(socket).start().await?;
+/// node.export("counter", Exports::start(Counter(0)).message::<Add>())?;
+/// registry::enter(&node, registry).await?;
+/// node.run().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Join {
-    /// Starts the node and announces it to the registry of its home.
+    /// Starts the node and announces it to the registry of its home. From then on others find it, though it exports
+    /// nothing yet: see [above](Self#exporting-before-others-know-of-the-node).
     fn join(self) -> Joining;
 
     /// As [`join`](Self::join), but to the registry at that address.
@@ -129,7 +164,15 @@ async fn enter_as(node: &Node, registry: Address, agent: Option<String>) -> Resu
         pid: Some(std::process::id()),
     };
     let (id, incarnation) = (announcement.id.clone(), announcement.incarnation);
-    let lease = announce(&client, &announcement).await.map_err(|cause| JoinError::of(registry, cause))?;
+    let lease = match announce(&client, &announcement).await {
+        Ok(lease) => lease,
+        Err(cause) => {
+            if let ClientError::Refused(Denied::Busy | Denied::NotStored) = cause {
+                take_back(&client, &announcement).await;
+            }
+            return Err(JoinError::of(registry, cause));
+        }
+    };
     let keeper = Keeper { node: node.downgrade(), client: client.clone(), announcement, lease };
     let keeping = actix::spawn(keeper.run());
     let leaving = client.clone();
@@ -142,6 +185,17 @@ async fn enter_as(node: &Node, registry: Address, agent: Option<String>) -> Resu
         }
     });
     Ok(client)
+}
+
+/// What the registry could not write it may list all the same, in memory: nobody is to find a server that gave up.
+async fn take_back(client: &Client, announcement: &Announcement) {
+    let withdrawal = client.withdraw(&announcement.id, Some(announcement.incarnation));
+    match timeout(LEAVE_TIMEOUT, withdrawal).await {
+        // It is out of the memory, which is all that there is.
+        Ok(Ok(_) | Err(ClientError::Refused(Denied::Busy | Denied::NotStored))) => {}
+        Ok(Err(cause)) => tracing::info!(%cause, "could not take back an announcement"),
+        Err(_) => tracing::info!("the registry did not answer when an announcement was taken back"),
+    }
 }
 
 async fn announce(client: &Client, announcement: &Announcement) -> Result<Lease, ClientError> {

@@ -6,6 +6,7 @@ mod authority;
 mod common;
 mod contests;
 mod finding;
+mod full_disk;
 mod homes;
 mod liveness;
 mod restarts;
