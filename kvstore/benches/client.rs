@@ -5,6 +5,10 @@
 //! the rounds, their spread, and the median of the ratios to the floor within each round. How the store does without
 //! the way to another process, the benchmark `store` tells.
 //!
+//! A put through the client wakes a thread four times more than a bare one does. On a virtual machine whose processors
+//! halt when they are idle, waking one costs some 50 µs, which is most of the difference; `taskset -c 0` before the
+//! command keeps everything on one processor, which need not be woken.
+//!
 //! `cargo bench -p ensemble-kvstore --bench client [-- ROUNDS]`; `BENCH_DIR` puts the files elsewhere than in the
 //! system's temporary directory.
 
