@@ -5,7 +5,7 @@ mod common;
 
 use std::{env, process::Command};
 
-use common::{ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
+use common::{Ensemble, ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
 use ensemble::{Role, RoleContext, Starting};
 use ensemble_cli::App;
 use ensemble_tests::{Proc, eventually};
@@ -41,6 +41,17 @@ fn of_an_actor() {
     sandbox.ensemble(&["ping", "kvstore", "kvstore"]).fails(3, &["has no actor kvstore"]);
     assert_eq!(sandbox.ensemble(&["ping", "kvstore"]).succeeds(), b"OK\n");
     assert!(ensemble.kvstore.is_running());
+}
+
+#[test]
+fn of_an_actor_that_is_its_server() {
+    let Ensemble { sandbox, registry, kvstore } = ensemble();
+    let shown = sandbox.ensemble(&["shutdown", "-f", "kvstore", "node"]).succeeds();
+    assert_eq!(shown, b"... shutting down kvstore\n");
+    kvstore.finish().exits(0);
+    let shown = sandbox.ensemble(&["shutdown", "-f", "registry", "registry"]).succeeds();
+    assert_eq!(shown, b"... shutting down registry\n");
+    registry.finish().exits(0);
 }
 
 #[test]

@@ -60,6 +60,10 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
         let mut report = Report::new(context.globals.printer());
         let stopper = Stopper::new(&console, timeout);
         let done = match (&args.server, &args.actor) {
+            // These are their server: without them it would run on, and nobody could find or stop it.
+            (Some(server), Some(actor)) if is_whole_server(server, actor) => {
+                stop_server(&console, &stopper, &mut report, server).await
+            }
             (Some(server), Some(actor)) => stop_actor(&console, &mut report, server, actor).await,
             (Some(server), None) => stop_server(&console, &stopper, &mut report, server).await,
             (None, _) => stop_all(&console, &stopper, &mut report).await,
@@ -67,6 +71,11 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
         let shown = report.finish();
         done.and(shown)
     })
+}
+
+fn is_whole_server(server: &ServerId, actor: &ActorName) -> bool {
+    let is_registry = *server == console::registry_id() && actor.as_str() == registry::ACTOR;
+    actor.as_str() == NODE_ACTOR || is_registry
 }
 
 fn confirm(args: &Args) -> Outcome {
