@@ -98,6 +98,7 @@ impl RemoteAddr {
     /// the future cancels the call if the actor has not begun it.
     ///
     /// While the peer has no room, the message waits for it, in its order and until its deadline.
+    /// At the own node, an actor with 16,384 messages that it has not answered is overloaded, and refuses more.
     pub fn send<M: RemoteMessage>(&self, message: M) -> CallFuture<M> {
         let state = match self.target() {
             Ok(target) if target.is_local => self.send_here(target, message, Some(now() + self.timeout)),
