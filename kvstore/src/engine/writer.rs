@@ -1,6 +1,9 @@
 //! The thread that writes: takes all writes that wait, and commits them together.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -25,7 +28,7 @@ pub(super) fn run(
     let max_writes = options.max_batch_writes.max(1);
     let mut requests = Vec::new();
     // While a commit runs, the writes for the next one gather in the queue: that is the group commit.
-    while queue.blocking_recv_many(&mut requests, max_writes) > 0 {
+    while wait(&mut queue, &mut requests, max_writes) > 0 {
         let mut batch = Batch::default();
         for request in requests.drain(..) {
             if batch.bytes.saturating_add(request.write.bytes()) > options.max_batch_bytes {
@@ -35,6 +38,19 @@ pub(super) fn run(
         }
         batch.commit(&mut apply);
     }
+}
+
+/// How long the thread looks out for the next write before it sleeps. Who writes one value after the other sends the
+/// next soon after the answer, and to wake a thread then takes a good part of the time of a commit.
+const LINGER: Duration = Duration::from_micros(200);
+
+/// Takes what waits, or else the next that comes; says how many those are, none when there will be no more.
+fn wait(queue: &mut mpsc::Receiver<WriteRequest>, into: &mut Vec<WriteRequest>, most: usize) -> usize {
+    let until = Instant::now() + LINGER;
+    while queue.is_empty() && !queue.is_closed() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    queue.blocking_recv_many(into, most)
 }
 
 #[derive(Default)]
