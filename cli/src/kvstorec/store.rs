@@ -12,9 +12,6 @@ use crate::{
     translate,
 };
 
-/// A value has a second more for each so many bytes, unless `--timeout` says otherwise.
-const BYTES_PER_SECOND: usize = 8 << 20;
-
 /// The store that a command is for.
 pub(super) struct Store {
     pub(super) client: Client,
@@ -24,9 +21,9 @@ pub(super) struct Store {
     given_timeout: Option<Duration>,
 }
 
-/// How long a put of so many bytes may take.
+/// How long a put of so many bytes may take: what `--timeout` says, else what the client would give it.
 fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Duration {
-    given.unwrap_or_else(|| default + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64))
+    given.unwrap_or_else(|| kvstore::put_time(default, bytes))
 }
 
 /// Runs `work` with the store at `place`.

@@ -20,6 +20,12 @@ const ASK_LIMIT_FROM_BYTES: usize = 1 << 20;
 /// How fast a value may come over at least: what the default deadline of a put counts with, per second.
 const SLOWEST_BYTES: usize = 8 << 20;
 
+/// How long a put of so many bytes may take by default, where a short call may take `call_timeout`: a second more for
+/// each 8 MiB.
+pub fn put_time(call_timeout: Duration, bytes: usize) -> Duration {
+    call_timeout + Duration::from_secs((bytes / SLOWEST_BYTES) as u64)
+}
+
 /// A way to use the store of a server, anywhere in the ensemble. Cheap to clone.
 ///
 /// Keys have 1 to 511 bytes, any bytes; values up to 64 MiB, unless the server is set up otherwise. A missing key is
@@ -142,8 +148,7 @@ impl Client {
     }
 
     fn time_for(&self, bytes: usize) -> Duration {
-        self.timeout
-            .unwrap_or_else(|| self.call_timeout + Duration::from_secs((bytes / SLOWEST_BYTES) as u64))
+        self.timeout.unwrap_or_else(|| put_time(self.call_timeout, bytes))
     }
 
     async fn call<M: RemoteMessage>(

@@ -4,4 +4,4 @@ mod error;
 mod handle;
 
 pub use error::ClientError;
-pub use handle::Client;
+pub use handle::{Client, put_time};
