@@ -194,10 +194,10 @@ impl Core {
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
         if let Some(invoke) = exported.invoke(message) {
-            return invoke.invoke(payload, caller, &exported.load, self);
+            return invoke.invoke(payload, caller, &exported, self);
         }
         match std::str::from_utf8(message).unwrap_or_default() {
-            Ping::NAME => exported.manager.ping(),
+            Ping::NAME => exported.manager.ping().unwrap_or_else(|| refused(exported.refusal())),
             Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
                 self.shutdown_requested.notify_one();

@@ -19,6 +19,8 @@ use super::{
     exports::{ExportError, Exports},
     peers,
     remote::RemoteAddr,
+    restart::RestartPolicy,
+    supervise,
 };
 use crate::{
     address::Address,
@@ -125,6 +127,48 @@ impl Node {
     pub fn export<A: Actor>(&self, name: impl AsRef<str>, exports: Exports<A>) -> Result<(), ExportError> {
         let name = ActorName::new(name)?;
         self.core().exports.insert(exports.into_exported(name)?)
+    }
+
+    /// As [`export`](Self::export), for an actor that is started again when it ends. `make` makes it and its exports anew
+    /// each time, on this thread, which must be one with an actix system.
+    ///
+    /// While it is started again, messages to it are refused as [`Restarting`](crate::Refusal::Restarting); a remote address
+    /// finds the new start by itself. When `policy` says that it has ended for good, the log says so, and messages are refused
+    /// as for an actor that never was. A panic of `make` counts as one of the actor's. An actor that is shut down
+    /// from outside, or whose export is taken back, is not started again.
+    ///
+    /// ```
+    /// # use actix::{Actor, Context, Handler, Message};
+    /// # use ensemble::{Cookie, Exports, Node, RemoteMessage, Restart, RestartPolicy};
+    /// # #[derive(Message, serde::Serialize, serde::Deserialize)]
+    /// # #[rtype(result = "u64")]
+    /// # struct Add(u64);
+    /// # impl RemoteMessage for Add { const NAME: &'static str = "counter.add"; }
+    /// # struct Counter(u64);
+    /// # impl Actor for Counter { type Context = Context<Self>; }
+    /// # impl Handler<Add> for Counter {
+    /// #     type Result = u64;
+    /// #     fn handle(&mut self, add: Add, _: &mut Context<Self>) -> u64 { self.0 += add.0; self.0 }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # actix::System::new().block_on(async {
+    /// # let node = Node::builder("a").cookie(Cookie::generate()?).start().await?;
+    /// let policy = RestartPolicy::new(Restart::OnFailure);
+    /// node.export_supervised("counter", policy, || Exports::start(Counter(0)).message::<Add>())?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export), when the first `make` panics, or when what it exports runs already.
+    pub fn export_supervised<A: Actor>(
+        &self,
+        name: impl AsRef<str>,
+        policy: RestartPolicy,
+        make: impl FnMut() -> Exports<A> + 'static,
+    ) -> Result<(), ExportError> {
+        supervise::start(self.core(), &ActorName::new(name)?, policy, make)
     }
 
     /// Takes back an export. The actor goes on; what it has accepted is answered. Says whether there was one.

@@ -13,8 +13,9 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Message, fut::ActorFuture};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::restart::Ending;
 use crate::{
     connection::{Dispatched, PendingReply},
     error::{Failure, Refusal},
@@ -55,28 +56,44 @@ pub(super) enum Manager {
     Unmanaged { is_connected: Box<dyn Fn() -> bool + Send + Sync> },
 }
 
-/// Ends when the actor has.
+/// Says when the actor has ended, and how.
 #[derive(Clone)]
-pub(super) struct Gone(tokio::sync::watch::Receiver<()>);
+pub(super) struct Gone(watch::Receiver<Option<Ending>>);
 
 impl Gone {
-    pub(super) async fn wait(mut self) {
-        // The sender never sends: it is dropped with the actor.
-        while self.0.changed().await.is_ok() {}
+    pub(super) async fn wait(mut self) -> Ending {
+        // The sender sends when it is dropped, with the actor.
+        match self.0.wait_for(Option::is_some).await {
+            Ok(ending) => ending.unwrap_or(Ending::Stopped),
+            Err(_) => Ending::Stopped,
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        *self.0.borrow()
     }
 }
 
 /// The end that lives in the actor's context.
 pub(super) struct Managing {
     commands: mpsc::Receiver<Command>,
-    _gone: tokio::sync::watch::Sender<()>,
+    gone: watch::Sender<Option<Ending>>,
+}
+
+impl Drop for Managing {
+    fn drop(&mut self) {
+        // An actor that panics is dropped while its thread unwinds.
+        let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Stopped };
+        self.gone.send_replace(Some(ending));
+    }
 }
 
 pub(super) fn manage() -> (Manager, Managing) {
     let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-    let (gone_sender, gone) = tokio::sync::watch::channel(());
+    let (gone_sender, gone) = watch::channel(None);
     let manager = Manager::Managed { commands: sender, gone: Gone(gone) };
-    (manager, Managing { commands, _gone: gone_sender })
+    (manager, Managing { commands, gone: gone_sender })
 }
 
 impl<A> ActorFuture<A> for Managing
@@ -106,8 +123,17 @@ impl Manager {
         }
     }
 
-    pub(super) fn ping(&self) -> Dispatched {
+    /// Says when the actor has ended; nothing does for one that was there before its export.
+    pub(super) fn gone(&self) -> Option<&Gone> {
         match self {
+            Self::Managed { gone, .. } => Some(gone),
+            Self::Unmanaged { .. } => None,
+        }
+    }
+
+    /// `None` when the actor has ended.
+    pub(super) fn ping(&self) -> Option<Dispatched> {
+        Some(match self {
             Self::Managed { commands, .. } => {
                 let (pong, ponged) = oneshot::channel();
                 match commands.try_send(Command::Ping(pong)) {
@@ -115,14 +141,12 @@ impl Manager {
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         Dispatched::Settled(Status::Refused(Refusal::Overloaded))
                     }
-                    Err(mpsc::error::TrySendError::Closed(_)) => {
-                        Dispatched::Settled(Status::Refused(Refusal::NoSuchActor))
-                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return None,
                 }
             }
             Self::Unmanaged { is_connected } if is_connected() => Dispatched::Settled(Status::Done),
-            Self::Unmanaged { .. } => Dispatched::Settled(Status::Refused(Refusal::NoSuchActor)),
-        }
+            Self::Unmanaged { .. } => return None,
+        })
     }
 
     /// Stops the actor, and waits until it has.

@@ -12,13 +12,19 @@ mod manage;
 mod peers;
 mod race;
 mod remote;
+mod restart;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod warnings;
 
 pub use builder::{NodeBuilder, StartError};
-pub use control::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, NodeInfo, NodeStatus};
+pub use control::{
+    ActorInfo, ActorState, ConnectionInfo, ListActors, ListConnections, ListSupervised, NODE_ACTOR, NodeInfo,
+    NodeStatus, SupervisedInfo,
+};
 pub use exports::{ExportError, Exports};
 pub use handle::{Node, WeakNode};
 pub use manage::{Ping, Shutdown};
 pub use remote::{CallFuture, RemoteAddr};
+pub use restart::{Restart, RestartPolicy};

@@ -146,7 +146,7 @@ impl RemoteAddr {
             return self.deliver_here(target, &message, deadline);
         };
         if !recipient.connected() {
-            return State::refused(Refusal::NoSuchActor);
+            return State::refused(exported.refusal());
         }
         // No connection's window bounds what comes from here.
         if exported.load.count() >= MAILBOX_CAPACITY {

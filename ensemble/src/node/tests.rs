@@ -11,12 +11,12 @@ use super::{
     core::Core,
     manage::Ping,
     peers::link_to,
-    {NODE_ACTOR, Node},
+    {Exports, NODE_ACTOR, Node, RestartPolicy},
 };
 use crate::{
     address::Address,
     cookie::Cookie,
-    error::NotSent,
+    error::{NotSent, Refusal},
     id::ServerId,
     resolve::{Resolve, Resolving},
     transport::MemoryNetwork,
@@ -78,6 +78,35 @@ async fn a_node_is_freed_with_its_last_handle() {
     assert!(core.strong_count() > 0);
     drop(node);
     is_freed("a node that was used", core).await;
+}
+
+#[actix::test]
+async fn a_node_is_freed_whose_actor_is_about_to_be_started_again() {
+    struct Mortal;
+    impl actix::Actor for Mortal {
+        type Context = actix::Context<Self>;
+        fn started(&mut self, _: &mut Self::Context) {
+            panic!("as the test wants")
+        }
+    }
+    let node = Net::new().start("server").await;
+    let made = Arc::new(());
+    let kept = Arc::clone(&made);
+    let policy =
+        RestartPolicy { first_pause: Duration::MAX, max_pause: Duration::MAX, ..RestartPolicy::default() };
+    let make = move || {
+        assert!(Arc::strong_count(&kept) > 1);
+        Exports::start(Mortal)
+    };
+    node.export_supervised("mortal", policy, make).unwrap();
+    let (remote, restarting) = (node.remote("server", "mortal"), Err(Refusal::Restarting.into()));
+    while remote.ping().await != restarting {
+        tokio::task::yield_now().await;
+    }
+    let core = watch(&node);
+    drop((node, remote));
+    is_freed("a node with a supervisor", core).await;
+    eventually("what makes the actor is dropped", || Arc::strong_count(&made) == 1).await;
 }
 
 /// Its listener began after it had been told to stop, and went on for ever.

@@ -9,4 +9,5 @@ mod hostile;
 mod large;
 mod lifecycle;
 mod local;
+mod supervision;
 mod threads;
