@@ -90,8 +90,7 @@ impl<A: Actor> Exports<A> {
     /// A ping then tells whether its mailbox is open; a shutdown takes back the export and drops this address, and
     /// stops the actor if nobody else has one. [`start`](Self::start) gives more: prefer it.
     pub fn of(addr: Addr<A>) -> Self {
-        let mailbox = addr.clone();
-        let manager = Manager::Unmanaged { is_connected: Box::new(move || mailbox.connected()) };
+        let manager = Manager::unmanaged(&addr);
         Self { addr, messages: Messages::default(), manager, error: None }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use actix::Actor;
+use actix::{Actor, Recipient};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
@@ -21,6 +21,7 @@ use super::{
     remote::RemoteAddr,
     restart::RestartPolicy,
     supervise,
+    terminated::{self, Terminated, Termination, WatchGuard},
 };
 use crate::{
     address::Address,
@@ -188,6 +189,17 @@ impl Node {
     /// A way to send to what a reference names.
     pub fn remote_to(&self, reference: &Reference) -> RemoteAddr {
         RemoteAddr::new(Arc::clone(self.core()), Ok(reference.clone()))
+    }
+
+    /// Watches an actor, of this or another node; see [`RemoteAddr::terminated`].
+    pub fn terminated(&self, reference: &Reference) -> Termination {
+        terminated::terminated(self.core(), reference.clone())
+    }
+
+    /// As [`terminated`](Self::terminated), but the notice goes to an actor of this process as a message. Dropping the guard ends
+    /// the watch.
+    pub fn watch(&self, reference: &Reference, recipient: Recipient<Terminated>) -> WatchGuard {
+        terminated::notify(self.core(), reference.clone(), recipient)
     }
 
     /// A handle that does not keep the node running.

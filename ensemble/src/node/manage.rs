@@ -6,14 +6,20 @@
 //! actor when its last address goes.
 
 use std::{
+    future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Message, fut::ActorFuture};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Message, fut::ActorFuture};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::restart::Ending;
 use crate::{
@@ -25,6 +31,10 @@ use crate::{
 
 /// Commands that wait for a managed actor's attention.
 const MAX_COMMANDS: usize = 256;
+
+/// How often it is checked whether an actor that was there before its export has ended, while somebody watches it: actix
+/// does not say so.
+const UNMANAGED_CHECK: Duration = Duration::from_millis(200);
 
 /// Asks an exported actor, or a node (as its actor `node`), whether it is alive.
 #[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
@@ -52,8 +62,17 @@ pub(super) enum Command {
 
 /// The end of an actor's management that its export holds.
 pub(super) enum Manager {
-    Managed { commands: mpsc::Sender<Command>, gone: Gone },
-    Unmanaged { is_connected: Box<dyn Fn() -> bool + Send + Sync> },
+    Managed {
+        commands: mpsc::Sender<Command>,
+        gone: Gone,
+    },
+    Unmanaged {
+        is_connected: Box<dyn Fn() -> bool + Send + Sync>,
+        /// As `is_connected`, but does not keep the actor alive.
+        is_there: Arc<dyn Fn() -> bool + Send + Sync>,
+        /// Dropped with the export.
+        released: watch::Sender<()>,
+    },
 }
 
 /// Says when the actor has ended, and how.
@@ -116,10 +135,20 @@ where
 }
 
 impl Manager {
+    /// For an actor that was there before its export.
+    pub(super) fn unmanaged<A: Actor>(addr: &Addr<A>) -> Self {
+        let (mailbox, weak) = (addr.clone(), addr.downgrade());
+        Self::Unmanaged {
+            is_connected: Box::new(move || mailbox.connected()),
+            is_there: Arc::new(move || weak.upgrade().is_some()),
+            released: watch::Sender::new(()),
+        }
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         match self {
             Self::Managed { commands, .. } => !commands.is_closed(),
-            Self::Unmanaged { is_connected } => is_connected(),
+            Self::Unmanaged { is_connected, .. } => is_connected(),
         }
     }
 
@@ -128,6 +157,21 @@ impl Manager {
         match self {
             Self::Managed { gone, .. } => Some(gone),
             Self::Unmanaged { .. } => None,
+        }
+    }
+
+    /// Waits for the end of the actor, or of its export. Keeps neither alive.
+    pub(super) fn ended(&self) -> Pin<Box<dyn Future<Output = Ending> + Send>> {
+        match self {
+            Self::Managed { gone, .. } => Box::pin(gone.clone().wait()),
+            Self::Unmanaged { is_there, released, .. } => {
+                let (is_there, mut released) = (Arc::clone(is_there), released.subscribe());
+                Box::pin(async move {
+                    // Nothing is ever sent: that something happens means that the export is gone.
+                    while is_there() && timeout(UNMANAGED_CHECK, released.changed()).await.is_err() {}
+                    Ending::Stopped
+                })
+            }
         }
     }
 
@@ -144,7 +188,7 @@ impl Manager {
                     Err(mpsc::error::TrySendError::Closed(_)) => return None,
                 }
             }
-            Self::Unmanaged { is_connected } if is_connected() => Dispatched::Settled(Status::Done),
+            Self::Unmanaged { is_connected, .. } if is_connected() => Dispatched::Settled(Status::Done),
             Self::Unmanaged { .. } => return None,
         })
     }

@@ -14,9 +14,11 @@ mod race;
 mod remote;
 mod restart;
 mod supervise;
+mod terminated;
 #[cfg(test)]
 mod tests;
 mod warnings;
+mod watch;
 
 pub use builder::{NodeBuilder, StartError};
 pub use control::{
@@ -28,3 +30,4 @@ pub use handle::{Node, WeakNode};
 pub use manage::{Ping, Shutdown};
 pub use remote::{CallFuture, RemoteAddr};
 pub use restart::{Restart, RestartPolicy};
+pub use terminated::{Terminated, Termination, TerminationReason, WatchGuard};

@@ -11,7 +11,7 @@ use super::{
     core::Core,
     manage::Ping,
     peers::link_to,
-    {Exports, NODE_ACTOR, Node, RestartPolicy},
+    {Exports, NODE_ACTOR, Node, RestartPolicy, TerminationReason},
 };
 use crate::{
     address::Address,
@@ -135,6 +135,23 @@ async fn nodes_are_freed_with_their_connections() {
     for core in cores {
         is_freed("one of two that were connected", core).await;
     }
+}
+
+#[actix::test]
+async fn nodes_are_freed_that_watch_and_are_watched() {
+    let net = Net::new();
+    let (server, client) = net.pair().await;
+    let reference = server.remote("server", NODE_ACTOR).reference().unwrap();
+    let watches = [client.terminated(&reference), server.terminated(&reference)];
+    client.remote("server", NODE_ACTOR).ping().await.unwrap();
+    let cores = [watch(&server), watch(&client)];
+    drop((server, client));
+    for core in cores {
+        is_freed("one of two, one of which watches the other", core).await;
+    }
+    let [there, here] = watches;
+    assert_eq!(there.await.reason, TerminationReason::NodeLost);
+    assert_eq!(here.await.reason, TerminationReason::NodeShutDown);
 }
 
 struct Loops {

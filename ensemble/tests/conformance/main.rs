@@ -11,3 +11,4 @@ mod lifecycle;
 mod local;
 mod supervision;
 mod threads;
+mod watching;
