@@ -175,6 +175,11 @@ impl Link {
         self.peer.get().map(|(peer, _)| peer)
     }
 
+    /// The address at which the other end was reached, if this side has opened the connection and it stands.
+    pub(crate) fn reached_at(&self) -> Option<&Address> {
+        self.peer.get().filter(|_| self.is_initiator).map(|(_, address)| address)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
     }
