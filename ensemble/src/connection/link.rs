@@ -155,7 +155,7 @@ impl Link {
         outbox.open(limits, now());
         self.tell_writer(outbox);
         let Stream { reader, writer, .. } = stream;
-        let caller = Caller { server: peer.server, incarnation: peer.incarnation };
+        let caller = Caller { server: peer.server, incarnation: peer.incarnation, trace: None };
         let end = pump::CloseAtEnd::new(Arc::clone(self), dispatch);
         tokio::task::spawn_local(pump::read(end, caller, reader));
         // Its polls of replies must not be cut short in the middle of a batch.

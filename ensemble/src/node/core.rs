@@ -35,6 +35,7 @@ use crate::{
     id::{Incarnation, RoleName, ServerId},
     message::{Caller, RemoteMessage},
     resolve::Resolve,
+    trace::TraceContext,
     transport::Transports,
     wire::{
         frame::Route,
@@ -140,8 +141,8 @@ impl Core {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    pub(super) fn caller(&self) -> Caller {
-        Caller { server: self.server.clone(), incarnation: self.incarnation }
+    pub(super) fn caller(&self, trace: Option<TraceContext>) -> Caller {
+        Caller { server: self.server.clone(), incarnation: self.incarnation, trace }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -294,7 +295,11 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
-        self.deliver(peer, route.actor, route.message, &payload)
+        let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
+            return self.deliver(peer, route.actor, route.message, &payload);
+        };
+        let caller = Caller { trace: Some(trace), ..peer.clone() };
+        self.deliver(&caller, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {
