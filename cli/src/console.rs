@@ -98,6 +98,11 @@ impl Console {
         translate::call(why, self.target(server.as_str(), actor))
     }
 
+    /// The failure of a command because of that of a call to the registry's node.
+    pub(crate) fn registry_call_failure(&self, why: &CallError) -> Failure {
+        translate::registry_call(why, &self.registry_address, self.timeout)
+    }
+
     /// What a call is for, to be named in its failure.
     pub(crate) fn target<'a>(&'a self, server: &'a str, actor: &'a str) -> Target<'a> {
         Target { server, actor, registry: &self.registry_address, timeout: self.timeout }

@@ -16,6 +16,7 @@ mod console;
 mod echo;
 mod exit;
 mod files;
+mod human;
 mod kvstorec;
 mod logging;
 mod options;

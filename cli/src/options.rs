@@ -130,7 +130,7 @@ fn parse_log_level(text: &str) -> Result<String, String> {
 }
 
 /// Reads a time: a number of seconds, or one with the unit ms, s or m.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_ms = match &text[digits.len()..] {
         "" | "s" => 1000.0,
