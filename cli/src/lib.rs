@@ -23,6 +23,8 @@ mod options;
 mod printer;
 mod roles;
 mod server;
+mod settings;
+mod table;
 mod translate;
 mod usage;
 

@@ -110,9 +110,12 @@ fn of_what_needs_no_server() {
     let sandbox = sandbox_with_cookie();
     let home = sandbox.home();
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
-    let shown = parse(sandbox.ensemble(&["env", "--json"]));
+    let mut shown = parse(sandbox.ensemble(&["env", "--json"]));
+    let settings = shown["settings"].take();
+    assert_eq!(settings["timeout"], json!({"value": "5", "from": "default"}));
+    assert_eq!(settings["log-file"], json!({"value": null, "from": "default"}));
     let expected = json!({
-        "home": home.to_str().unwrap(), "cookie": path("cookie"),
+        "home": home.to_str().unwrap(), "config": path("config.toml"), "cookie": path("cookie"), "settings": null,
         "servers": path("server"), "sockets": path("run"),
         "registry": format!("unix:{}", path("run/registry.sock")),
     });

@@ -12,7 +12,14 @@ use ensemble::{ActorInfo, Address, ConnectionInfo, ListActors, ListConnections, 
 use serde::Serialize;
 
 use super::servers::{self, Row};
-use crate::{app::Context, console, exit::Outcome, human, options::ClientOptions, printer::columns};
+use crate::{
+    app::Context,
+    console,
+    exit::Outcome,
+    human,
+    options::ClientOptions,
+    table::{Cell, Tone},
+};
 
 /// Lists servers, the actors of a server, or its connections
 #[derive(Debug, clap::Args)]
@@ -76,7 +83,7 @@ fn list_servers(context: Context<'_>, client: &ClientOptions) -> Outcome {
         let all = console.registry.all().await.map_err(|why| console.registry_failure(&why))?;
         let mut rows = vec![Row::of_registry(&console).await?];
         rows.extend(all.iter().map(Row::from));
-        servers::show(&rows, context.globals.printer())
+        servers::show(&rows, context.settings.printer())
     })
 }
 
@@ -99,12 +106,20 @@ fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) 
             is_alive: info.is_alive,
         };
         let rows: Vec<ActorRow> = actors.into_iter().map(row).collect();
-        context.globals.printer().result(&rows, |rows| {
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
             let cells = |row: &ActorRow| {
-                let state = if row.is_alive { "alive" } else { "dead" };
-                [row.actor.clone(), state.into(), row.unanswered.to_string(), row.messages.join(" ")]
+                let state = match row.is_alive {
+                    true => Cell::toned("alive", Tone::Good),
+                    false => Cell::toned("dead", Tone::Bad),
+                };
+                let unanswered = row.unanswered.to_string();
+                [row.actor.clone().into(), state, unanswered.into(), row.messages.join(" ").into()]
             };
-            columns(["ACTOR", "STATE", "UNANSWERED", "MESSAGES"], &rows.iter().map(cells).collect::<Vec<_>>())
+            printer.columns(
+                ["ACTOR", "STATE", "UNANSWERED", "MESSAGES"],
+                &rows.iter().map(cells).collect::<Vec<_>>(),
+            )
         })
     })
 }
@@ -138,7 +153,8 @@ fn list_connections(context: Context<'_>, client: &ClientOptions, server: &Serve
             sent_bytes: info.sent_bytes,
         };
         let rows: Vec<ConnectionRow> = connections.into_iter().map(row).collect();
-        context.globals.printer().result(&rows, |rows| {
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
             let cells = |row: &ConnectionRow| {
                 let direction = if row.is_outgoing { "to" } else { "from" };
                 [
@@ -149,9 +165,10 @@ fn list_connections(context: Context<'_>, client: &ClientOptions, server: &Serve
                     human::bytes(row.received_bytes),
                     row.address.clone(),
                 ]
+                .map(Cell::from)
             };
             let header = ["PEER", "TRANSPORT", "IN FLIGHT", "SENT", "RECEIVED", "ADDRESS"];
-            columns(header, &rows.iter().map(cells).collect::<Vec<_>>())
+            printer.columns(header, &rows.iter().map(cells).collect::<Vec<_>>())
         })
     })
 }

@@ -51,6 +51,6 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
                     .advise(format_args!("start one with `ensemble run --roles {role}`")));
             }
         }
-        servers::show(&found, context.globals.printer())
+        servers::show(&found, context.settings.printer())
     })
 }

@@ -109,7 +109,7 @@ impl Statistics {
 }
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
-    let printer = context.globals.printer();
+    let printer = context.settings.printer();
     console::run(context, &args.client, async |console| {
         let actor = args.actor.as_ref().map_or(NODE_ACTOR, ActorName::as_str);
         let mut pings = Pings {

@@ -4,14 +4,15 @@
 //! runs it does not say, and its age is null.
 
 use ensemble::{NODE_ACTOR, NodeInfo};
-use registry::ServerInfo;
+use registry::{Liveness, ServerInfo};
 use serde::Serialize;
 
 use crate::{
     console::{self, Console},
     exit::Outcome,
     human,
-    printer::{Printer, columns},
+    printer::Printer,
+    table::{Cell, Tone},
 };
 
 /// Digits of an incarnation that are shown to people: enough to see whether it is another one.
@@ -59,7 +60,7 @@ impl Row {
             server: status.server.to_string(),
             roles: texts(&status.roles),
             addresses: texts(&status.addresses),
-            state: registry::Liveness::Reachable.to_string(),
+            state: Liveness::Reachable.to_string(),
             incarnation: status.incarnation.to_string(),
             process_id: Some(status.process_id),
             age_ms: None,
@@ -67,17 +68,18 @@ impl Row {
         })
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [Cell; 7] {
+        let tone = if self.state == Liveness::Reachable.to_string() { Tone::Good } else { Tone::Doubtful };
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let incarnation: String = self.incarnation.chars().take(INCARNATION_DIGITS).collect();
         [
-            self.server.clone(),
-            or_none(self.roles.join(",")),
-            self.state.clone(),
-            self.age_ms.map_or_else(|| "-".to_owned(), human::duration_ms),
-            human::duration_ms(self.unheard_ms),
-            incarnation,
-            or_none(self.addresses.join(" ")),
+            self.server.clone().into(),
+            or_none(self.roles.join(",")).into(),
+            Cell::toned(self.state.clone(), tone),
+            self.age_ms.map_or_else(|| "-".to_owned(), human::duration_ms).into(),
+            human::duration_ms(self.unheard_ms).into(),
+            incarnation.into(),
+            or_none(self.addresses.join(" ")).into(),
         ]
     }
 }
@@ -86,6 +88,6 @@ impl Row {
 pub(super) fn show(rows: &Vec<Row>, printer: Printer) -> Outcome {
     printer.result(rows, |rows| {
         let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-        columns(["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "ADDRESSES"], &cells)
+        printer.columns(["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "ADDRESSES"], &cells)
     })
 }

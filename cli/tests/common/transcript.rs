@@ -76,6 +76,9 @@ impl<'a> Transcript<'a> {
 /// A line with what differs from run to run replaced. Columns are one gap apart, since their widths differ with it.
 fn normalised(line: &str, sandbox: &Sandbox) -> String {
     let line = line.replace(sandbox.dir().to_str().unwrap(), "DIR");
+    if line.starts_with(['{', '[']) && line.contains('"') {
+        return json(&line);
+    }
     let mut text = String::new();
     for (index, column) in line.split("  ").filter(|column| !column.is_empty()).enumerate() {
         let indent = if index == 0 && line.starts_with("  ") { "  " } else { "" };
@@ -99,9 +102,6 @@ fn is_variable(words: &[String], index: usize) -> bool {
 }
 
 fn normalised_word(word: &str) -> String {
-    if word.starts_with(['{', '[']) && word.contains('"') {
-        return json(word);
-    }
     let stem = word.trim_end_matches([',', ')', ';']);
     let end = &word[stem.len()..];
     let is_hex = |text: &str| text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
