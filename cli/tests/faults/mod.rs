@@ -3,3 +3,4 @@
 
 pub(crate) mod bound;
 pub(crate) mod observer;
+pub(crate) mod traffic;
