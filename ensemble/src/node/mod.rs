@@ -13,6 +13,8 @@ mod peers;
 mod race;
 mod remote;
 mod restart;
+#[cfg(test)]
+mod silence_tests;
 mod supervise;
 mod terminated;
 #[cfg(test)]

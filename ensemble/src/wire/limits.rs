@@ -45,6 +45,10 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time for reaching one address. Default: 5 s.
     pub connect_timeout: Duration,
+    /// A peer of which nothing has come in for so long is asked for a sign of life; after three times that without any, or
+    /// when it has taken no byte of what is sent for as long, its connection is closed as lost. An actor that blocks the thread of its
+    /// node for so long makes its node look dead. [`Duration::MAX`]: never. Default: 5 s.
+    pub keep_alive: Duration,
     /// Deadline of a call that sets none. Default: 5 s.
     pub call_timeout: Duration,
     /// Time that a node gives itself to answer what it has accepted when it shuts down. Default: 10 s.
@@ -64,6 +68,7 @@ impl Default for Limits {
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(5),
             call_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
         }
