@@ -4,6 +4,7 @@
 mod enter;
 mod error;
 mod keeper;
+mod pulse;
 
 pub use enter::{Join, Joining, connect, console, enter};
 pub use error::JoinError;
