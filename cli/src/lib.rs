@@ -22,6 +22,7 @@ mod log_file;
 mod logging;
 mod options;
 mod printer;
+mod progress;
 mod roles;
 mod server;
 mod settings;
