@@ -3,7 +3,9 @@
 
 use std::{future::Future, time::Duration};
 
-use ensemble::{Address, CallError, Limits, Node, RemoteAddr, ServerId};
+use ensemble::{
+    Address, CallError, Limits, ListConnections, NODE_ACTOR, Node, RemoteAddr, RemoteMessage, ServerId,
+};
 use registry::{Client, ClientError};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     exit::{Failure, Outcome},
     logging,
     options::ClientOptions,
+    progress,
     settings::Settings,
     translate::{self, Target},
 };
@@ -74,7 +77,8 @@ impl Console {
             .home(settings.home().clone())
             .allow_plain_tcp(settings.insecure_tcp(options.insecure_tcp)?)
             .limits(limits(timeout));
-        let (node, registry) = registry::connect(builder, Some(registry_address.clone()))
+        let connecting = registry::connect(builder, Some(registry_address.clone()));
+        let (node, registry) = progress::waiting_for("the registry", connecting)
             .await
             .map_err(|why| translate::join(why, timeout))?;
         Ok(Self { node, registry, registry_address, timeout })
@@ -83,6 +87,27 @@ impl Console {
     /// A way to send to an actor.
     pub(crate) fn remote(&self, server: &ServerId, actor: &str) -> RemoteAddr {
         self.node.remote(server, actor)
+    }
+
+    /// Sends a message to an actor, and waits for the answer.
+    pub(crate) async fn ask<M: RemoteMessage>(
+        &self,
+        server: &ServerId,
+        actor: &str,
+        message: M,
+    ) -> Outcome<M::Result> {
+        let asked = self.remote(server, actor).send(message);
+        let answered = progress::waiting_for(&format!("{server} to answer"), asked).await;
+        answered.map_err(|why| self.failure(&why, server, actor))
+    }
+
+    /// The bytes that have gone to a server, and those that have come from it.
+    pub(crate) async fn traffic(&self, server: &str) -> (u64, u64) {
+        let own = self.remote(self.node.server(), NODE_ACTOR);
+        let connections = own.send(ListConnections).await.unwrap_or_default();
+        let to_server = connections.iter().filter(|info| info.peer.as_str() == server);
+        to_server
+            .fold((0, 0), |(sent, received), info| (sent + info.sent_bytes, received + info.received_bytes))
     }
 
     /// The failure of a command because of that of a call.

@@ -95,7 +95,8 @@ pub(crate) struct LogOptions {
     #[arg(long = "log-format", value_name = "FORMAT", value_enum)]
     pub(crate) format: Option<LogFormat>,
 
-    /// File to append the log to, instead of standard error; - is the server's own log in the home
+    /// File to append the log to, instead of standard error; - is the server's own log in the home.
+    /// It is opened anew at SIGHUP
     #[arg(long = "log-file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }

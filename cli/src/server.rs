@@ -1,26 +1,21 @@
 //! What the commands that run servers have in common: making the node, starting its roles, saying that it is ready,
 //! and giving up in good order.
 
-use std::{fmt, future, io, process, thread, time::Duration};
+use std::{fmt, future, time::Duration};
 
 use ensemble::{Address, CallError, Home, Node, NodeBuilder, ServerId};
 use registry::JoinError;
 use serde::Serialize;
-use tokio::{
-    runtime,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     app::Context,
     console,
     exit::{Code, Failure, Outcome},
-    printer::{self, Printer},
+    printer::Printer,
     roles::{ChosenRole, RoleList},
     settings::{ServerSetup, Settings},
-    translate,
+    systemd, translate,
 };
 
 /// How long a server that could not be announced waits for its withdrawal.
@@ -106,43 +101,6 @@ pub(crate) async fn abandon(node: &Node) {
     node.run_until(future::ready(())).await;
 }
 
-/// Waits for SIGTERM or SIGINT. A second one ends the process at once, whatever it has left to do.
-///
-/// They are waited for on a thread of their own, so that a server that hangs can be ended too.
-pub(crate) fn terminated(context: Context<'_>) -> Outcome<impl Future<Output = ()> + use<>> {
-    let program = context.name;
-    let failure =
-        |cause: io::Error| Failure::new(Code::Failed, format_args!("signals cannot be waited for: {cause}"));
-    let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(failure)?;
-    let (mut terminate, mut interrupt) = {
-        let _entered = runtime.enter();
-        let handler = |kind| signal(kind).map_err(failure);
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?)
-    };
-    let (tell, told) = oneshot::channel();
-    let wait = async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let signal = next().await;
-        tracing::info!(signal, "asked to shut down");
-        if tell.send(()).is_err() {
-            tracing::debug!("the server ends already");
-        }
-        let signal = next().await;
-        printer::complain(format_args!("{program}: ended at once by a second signal, {signal}"));
-        process::exit(Code::Failed as i32);
-    };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || runtime.block_on(wait))
-        .map_err(failure)?;
-    Ok(async move { drop(told.await) })
-}
-
 /// That a server is ready. Its JSON is one line too: `{"ready": ID, "addresses": [ADDRESS, ..]}`.
 #[derive(Serialize)]
 struct Ready<'a> {
@@ -150,8 +108,14 @@ struct Ready<'a> {
     addresses: Vec<String>,
 }
 
-/// Says that a node is ready, and what else there is to say. A server goes on when nobody reads that.
-pub(crate) fn announce_ready(context: Context<'_>, node: &Node, more: impl fmt::Display) -> Outcome {
+/// Says that a node is ready, and what else there is to say. A server goes on when nobody reads that. The service
+/// manager is told too, and when `stops_with` begins to stop: the node whose end is that of the process.
+pub(crate) fn announce_ready(
+    context: Context<'_>,
+    node: &Node,
+    stops_with: &Node,
+    more: impl fmt::Display,
+) -> Outcome {
     let printer: Printer = context.settings.printer();
     let addresses = node.addresses().iter().map(ToString::to_string).collect();
     let ready = Ready { ready: node.server().as_str(), addresses };
@@ -159,9 +123,11 @@ pub(crate) fn announce_ready(context: Context<'_>, node: &Node, more: impl fmt::
         format!("... {} is ready at {}\n{more}", ready.ready, ready.addresses.join(" "))
     });
     match said {
-        Err(Failure::OutputClosed) => Ok(()),
-        other => other,
+        Err(Failure::OutputClosed) => {}
+        other => other?,
     }
+    systemd::ready(node, stops_with);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,11 +6,6 @@ use crate::{exit::Outcome, options::Color, printer::Printer};
 
 /// Prints the completions for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  $ ensemble completions bash > ~/.local/share/bash-completion/completions/ensemble
-  $ ensemble completions zsh > ~/.zfunc/_ensemble
-  $ ensemble completions fish > ~/.config/fish/completions/ensemble.fish")]
 pub(crate) struct Args {
     /// The shell
     #[arg(value_enum)]

@@ -2,11 +2,10 @@
 
 use clap::Subcommand;
 
-use super::{admin, completions, env, list, lookup, ping, registry, run, shutdown, up};
+use super::{admin, completions, env, list, lookup, man, ping, registry, run, shutdown, up};
 use crate::{app::Context, exit::Outcome};
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Command {
     #[command(flatten)]
     OfEnsemble(OfEnsemble),
@@ -31,7 +30,17 @@ pub(crate) enum OfEnsemble {
 /// What is about the program itself: it works also without a home, and with a configuration that is wrong.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OfProgram {
+    #[command(after_help = "\
+Examples:
+  $ ensemble completions bash > ~/.local/share/bash-completion/completions/ensemble
+  $ ensemble completions zsh > ~/.zfunc/_ensemble
+  $ ensemble completions fish > ~/.config/fish/completions/ensemble.fish")]
     Completions(completions::Args),
+    #[command(after_help = "\
+Examples:
+  $ ensemble man | man -l -
+  $ ensemble man ~/.local/share/man/man1")]
+    Man(man::Args),
 }
 
 pub(crate) fn execute(command: OfEnsemble, context: Context<'_>) -> Outcome {
@@ -52,5 +61,6 @@ pub(crate) fn execute(command: OfEnsemble, context: Context<'_>) -> Outcome {
 pub(crate) fn execute_of_program(command: OfProgram, program: clap::Command) -> Outcome {
     match command {
         OfProgram::Completions(args) => completions::execute(&args, program),
+        OfProgram::Man(args) => man::execute(&args, program),
     }
 }

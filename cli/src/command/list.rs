@@ -97,8 +97,7 @@ struct ActorRow {
 
 fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
     console::run(context, client, async |console| {
-        let actors = console.remote(server, NODE_ACTOR).send(ListActors).await;
-        let actors = actors.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let actors = console.ask(server, NODE_ACTOR, ListActors).await?;
         let row = |info: ActorInfo| ActorRow {
             actor: info.name.to_string(),
             messages: info.messages,
@@ -139,8 +138,7 @@ struct ConnectionRow {
 
 fn list_connections(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
     console::run(context, client, async |console| {
-        let connections = console.remote(server, NODE_ACTOR).send(ListConnections).await;
-        let connections = connections.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let connections = console.ask(server, NODE_ACTOR, ListConnections).await?;
         let row = |info: ConnectionInfo| ConnectionRow {
             peer: info.peer.to_string(),
             incarnation: info.incarnation.to_string(),

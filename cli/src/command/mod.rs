@@ -1,10 +1,11 @@
 //! The commands, a file each, and the way to them.
 
 mod admin;
-mod completions;
+pub(crate) mod completions;
 mod env;
 mod list;
 mod lookup;
+pub(crate) mod man;
 mod ping;
 mod registry;
 mod run;

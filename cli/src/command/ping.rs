@@ -16,6 +16,7 @@ use crate::{
     exit::{Code, Failure, Outcome},
     options::{ClientOptions, parse_duration},
     printer::Printer,
+    progress,
 };
 
 /// Asks a server, or an actor of it, whether it is alive
@@ -146,7 +147,8 @@ struct Pings<'a> {
 impl Pings<'_> {
     async fn one(&mut self) -> Outcome {
         let begin = Instant::now();
-        let answered = self.remote.ping().await;
+        let waiting = format!("{} to answer", self.args.server);
+        let answered = progress::waiting_for(&waiting, self.remote.ping()).await;
         self.tally.sent += 1;
         match answered {
             Ok(()) => {

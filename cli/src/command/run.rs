@@ -4,6 +4,7 @@ use ensemble::{Address, ServerId};
 
 use crate::{
     app::Context, console, exit::Outcome, logging, options::ServerOptions, roles::RoleOptions, server,
+    signals,
 };
 
 /// Runs a server with roles
@@ -39,16 +40,16 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let home = settings.home();
     let registry = settings.registry(args.registry.as_ref())?.value;
     home.create()?;
-    logging::start_server(&setup.log, home, &id)?;
+    let log = logging::start_server(&setup.log, home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated(context)?;
+        let terminated = signals::terminated(context, log)?;
         let mut builder = server::builder(&id, home, &setup)?;
         for role in &args.roles.roles.0 {
             builder = builder.role(role);
         }
         let node = builder.start().await?;
         let started = match server::start(&node, roles, &registry, settings).await {
-            Ok(()) => server::announce_ready(context, &node, ""),
+            Ok(()) => server::announce_ready(context, &node, &node, ""),
             failed => failed,
         };
         if let Err(failure) = started {

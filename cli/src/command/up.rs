@@ -18,7 +18,7 @@ use crate::{
     roles::{ChosenRole, RoleOptions},
     server,
     settings::{Origin, ServerSetup, Settings, Sourced},
-    translate,
+    signals, translate,
 };
 
 /// What it logs unless it is told otherwise: it is run by hand, and what it says should stay readable.
@@ -61,9 +61,9 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let setup = settings.server(&id, &args.options, DEFAULT_LOG_LEVEL)?;
     let registry_setup = settings.registry_of_up(&args.listen_registry, &setup)?;
     make_home(home)?;
-    logging::start_server(&setup.log, home, &id)?;
+    let log = logging::start_server(&setup.log, home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated(context)?;
+        let terminated = signals::terminated(context, log)?;
         let registry = start_registry(&registry_setup, home).await?;
         let server = match start_server(&args, context, &setup, &id, &registry, roles).await {
             Ok(server) => server,
@@ -74,7 +74,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
         };
         let tcp = if setup.insecure_tcp { Tcp::Allowed } else { Tcp::OnThisMachine };
         let steps = next_steps(&args, context, tcp, &registry, &server);
-        if let Err(failure) = server::announce_ready(context, &server, steps) {
+        if let Err(failure) = server::announce_ready(context, &server, &registry, steps) {
             server::abandon(&server).await;
             server::abandon(&registry).await;
             return Err(failure);

@@ -43,7 +43,10 @@ struct Got<'a> {
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
-        let got = store.client.get_value(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+        let got = store
+            .getting(store.client.get_value(store.key.bytes()))
+            .await
+            .map_err(|why| store.failure(&why))?;
         let object = got.ok_or_else(|| store.no_such_key())?;
         let printer = settings.printer();
         let not_written = |why: &dyn std::error::Error| {

@@ -24,7 +24,8 @@ struct Removed<'a> {
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
-        let done = store.client.remove(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+        let done =
+            store.getting(store.client.remove(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
         let removed = Removed { key: store.key.in_json(), removed: done.existed() };
         settings.printer().result(&removed, |_| String::new())
     })

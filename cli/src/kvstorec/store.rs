@@ -8,6 +8,7 @@ use super::{cli::Place, key::Key};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
+    human, progress,
     settings::Settings,
     translate,
 };
@@ -51,8 +52,22 @@ impl Store {
         let mut target = self.console.target(&self.server, kvstore::ACTOR);
         target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
         let client = self.client.clone().with_timeout(target.timeout);
-        let done = client.put(self.key.bytes(), value).await;
+        let bytes = value.len() as u64;
+        let text = async || {
+            let sent = self.console.traffic(&self.server).await.0.min(bytes);
+            format!("storing {} of {}", human::bytes(sent), human::bytes(bytes))
+        };
+        let done = progress::showing(text, client.put(self.key.bytes(), value)).await;
         done.map_err(|why| translate::store(&why, &self.key, target))
+    }
+
+    /// Waits for a value from the store.
+    pub(super) async fn getting<T>(&self, get: impl Future<Output = T>) -> T {
+        let text = async || {
+            let received = self.console.traffic(&self.server).await.1;
+            format!("waiting for {}, {} so far", self.server, human::bytes(received))
+        };
+        progress::showing(text, get).await
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {
