@@ -16,12 +16,15 @@ mod console;
 mod echo;
 mod exit;
 mod files;
+mod human;
 mod kvstorec;
 mod logging;
 mod options;
 mod printer;
 mod roles;
 mod server;
+mod settings;
+mod table;
 mod translate;
 mod usage;
 

@@ -14,7 +14,8 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::{LogFormat, LogOptions},
+    options::LogFormat,
+    settings::LogSetup,
 };
 
 /// The name of a server's own log in its directory.
@@ -24,7 +25,7 @@ const LOG_FILE: &str = "log";
 const LOG_MODE: u32 = 0o600;
 
 /// Starts the log of the server `server`.
-pub(crate) fn start_server(options: &LogOptions, home: &Home, server: &ServerId) -> Outcome {
+pub(crate) fn start_server(options: &LogSetup, home: &Home, server: &ServerId) -> Outcome {
     let filter = EnvFilter::try_new(&options.level).map_err(|cause| Failure::of(Code::Usage, &cause))?;
     let file = match options.file.as_deref() {
         None => None,
@@ -34,8 +35,7 @@ pub(crate) fn start_server(options: &LogOptions, home: &Home, server: &ServerId)
     match file {
         Some(file) => install(filter, options.format, false, Mutex::new(file)),
         None => {
-            let is_colored =
-                io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+            let is_colored = options.color.is_on(io::stderr().is_terminal());
             install(filter, options.format, is_colored, io::stderr);
         }
     }

@@ -17,14 +17,17 @@ use crate::{
     app::Context,
     console,
     exit::{Code, Failure, Outcome},
-    options::{GlobalOptions, ServerOptions},
     printer::{self, Printer},
     roles::{ChosenRole, RoleList},
+    settings::{ServerSetup, Settings},
     translate,
 };
 
 /// How long a server that could not be announced waits for its withdrawal.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a server logs unless it is told otherwise.
+pub(crate) const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The id that a server gets: the one that was asked for, or else its first role.
 pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId> {
@@ -39,24 +42,18 @@ pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId
     Ok(id)
 }
 
-/// Begins the node `server`, which listens where `listen` says, or else at its socket in the home.
-pub(crate) fn builder(
-    server: &ServerId,
-    home: &Home,
-    options: &ServerOptions,
-    listen: &[Address],
-    announce: &[Address],
-) -> Outcome<NodeBuilder> {
-    let mut builder = Node::builder(server).home(home.clone()).allow_plain_tcp(options.insecure_tcp);
-    if listen.is_empty() {
+/// Begins the node `server`, which listens where it was told, or else at its socket in the home.
+pub(crate) fn builder(server: &ServerId, home: &Home, setup: &ServerSetup) -> Outcome<NodeBuilder> {
+    let mut builder = Node::builder(server).home(home.clone()).allow_plain_tcp(setup.insecure_tcp);
+    if setup.listen.is_empty() {
         let socket = home.socket(server)?;
         home.ensure_run_dir()?;
         builder = builder.listen(socket);
     }
-    for address in listen {
+    for address in &setup.listen {
         builder = builder.listen(address.clone());
     }
-    for address in announce {
+    for address in &setup.announce {
         builder = builder.announce(address.clone());
     }
     Ok(builder)
@@ -66,18 +63,18 @@ pub(crate) fn builder(
 /// finds it finds its actors too.
 pub(crate) async fn start(
     node: &Node,
-    home: &Home,
     roles: Vec<ChosenRole<'_>>,
     registry: &Address,
-    globals: &GlobalOptions,
+    settings: &Settings,
 ) -> Outcome {
-    let dir = home.ensure_server_dir(node.server())?;
-    for ChosenRole { role, options } in roles {
-        let context = ensemble::RoleContext::new(node.clone(), dir.clone(), options);
-        role.start(context).await.map_err(|why| Failure::of_role(role.name(), &why))?;
-        tracing::info!(server = %node.server(), role = role.name(), "the role has started");
+    let dir = settings.home().ensure_server_dir(node.server())?;
+    for chosen in roles {
+        let name = chosen.role.name();
+        let context = ensemble::RoleContext::new(node.clone(), dir.clone(), chosen.values());
+        chosen.role.start(context).await.map_err(|why| chosen.failure(&why))?;
+        tracing::info!(server = %node.server(), role = name, "the role has started");
     }
-    enter(node, registry, globals.timeout()).await
+    enter(node, registry, settings.timeout()).await
 }
 
 /// Announces a node. One that gives up may have been announced all the same: its message is on its way to a registry
@@ -155,7 +152,7 @@ struct Ready<'a> {
 
 /// Says that a node is ready, and what else there is to say. A server goes on when nobody reads that.
 pub(crate) fn announce_ready(context: Context<'_>, node: &Node, more: impl fmt::Display) -> Outcome {
-    let printer: Printer = context.globals.printer();
+    let printer: Printer = context.settings.printer();
     let addresses = node.addresses().iter().map(ToString::to_string).collect();
     let ready = Ready { ready: node.server().as_str(), addresses };
     let said = printer.result(&ready, |ready| {

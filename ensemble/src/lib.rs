@@ -83,8 +83,10 @@ pub use id::{
 };
 pub use message::{Caller, RemoteMessage};
 pub use node::{
-    ActorInfo, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections, NODE_ACTOR,
-    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError, WeakNode,
+    ActorInfo, ActorState, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections,
+    ListSupervised, NODE_ACTOR, Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Restart,
+    RestartPolicy, Shutdown, StartError, SupervisedInfo, Terminated, Termination, TerminationReason,
+    WatchGuard, WeakNode,
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};

@@ -15,4 +15,4 @@ mod up;
 
 mod dispatch;
 
-pub(crate) use dispatch::{Command, execute};
+pub(crate) use dispatch::{Command, execute, execute_of_program};

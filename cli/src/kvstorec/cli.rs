@@ -9,6 +9,7 @@ use super::{get, get_object, key::Key, put, put_object, remove};
 use crate::{
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
+    settings::Settings,
     usage,
 };
 
@@ -106,13 +107,13 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Outcome {
-    let globals = &cli.globals;
+    let settings = &Settings::load(&cli.globals)?;
     match cli.command {
-        Command::Get(args) => get::execute(&args, globals),
-        Command::Put(args) => put::execute(&args, globals),
-        Command::Remove(args) => remove::execute(&args, globals),
-        Command::GetObject(args) => get_object::execute(&args, globals),
-        Command::PutObject(args) => put_object::execute(&args, globals),
+        Command::Get(args) => get::execute(&args, settings),
+        Command::Put(args) => put::execute(&args, settings),
+        Command::Remove(args) => remove::execute(&args, settings),
+        Command::GetObject(args) => get_object::execute(&args, settings),
+        Command::PutObject(args) => put_object::execute(&args, settings),
     }
 }
 

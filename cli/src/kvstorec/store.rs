@@ -8,7 +8,7 @@ use super::{cli::Place, key::Key};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    settings::Settings,
     translate,
 };
 
@@ -29,13 +29,13 @@ fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Dura
 /// Runs `work` with the store at `place`.
 pub(super) fn with_store(
     place: &Place,
-    globals: &GlobalOptions,
+    settings: &Settings,
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
-    console::run_with(globals, &place.client, globals.timeout(), async |console| {
-        let client = Client::new(&console.node, &place.server).with_timeout(globals.timeout());
+    console::run_with(settings, &place.client, settings.timeout(), async |console| {
+        let client = Client::new(&console.node, &place.server).with_timeout(settings.timeout());
         let server = place.server.to_string();
-        let given_timeout = globals.given_timeout();
+        let given_timeout = settings.given_timeout();
         work(Store { client, key: place.key(), console, server, given_timeout }).await
     })
 }

@@ -13,7 +13,7 @@ use std::{
 use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -23,6 +23,7 @@ use super::{
     manage::{self, Ping, Shutdown},
     peers::Peers,
     warnings::{Verdict, WINDOW, Warnings, shown},
+    watch::{self as watching, Watch, Watches},
 };
 use crate::{
     address::Address,
@@ -68,6 +69,9 @@ pub(crate) struct Core {
     /// Where others are to reach this node.
     pub(super) addresses: RwLock<Vec<Address>>,
     state: AtomicU8,
+    /// Becomes true when the node begins to drain.
+    draining: watch::Sender<bool>,
+    pub(super) watches: Watches,
     pub(super) shutdown_requested: Notify,
     pub(super) stop_listening: Notify,
     pub(super) stopped: Notify,
@@ -106,6 +110,8 @@ impl Core {
             resolver: RwLock::default(),
             addresses: RwLock::default(),
             state: AtomicU8::new(RUNNING),
+            draining: watch::Sender::new(false),
+            watches: Watches::default(),
             shutdown_requested: Notify::new(),
             stop_listening: Notify::new(),
             stopped: Notify::new(),
@@ -148,7 +154,16 @@ impl Core {
 
     /// Begins to drain; says whether it is the first to.
     pub(super) fn begin_draining(&self) -> bool {
-        self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let begun = self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire);
+        if begun.is_ok() {
+            self.draining.send_replace(true);
+        }
+        begun.is_ok()
+    }
+
+    /// Says when the node begins to drain.
+    pub(super) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     pub(super) fn set_stopped(&self) {
@@ -194,10 +209,11 @@ impl Core {
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
         if let Some(invoke) = exported.invoke(message) {
-            return invoke.invoke(payload, caller, &exported.load, self);
+            return invoke.invoke(payload, caller, &exported, self);
         }
         match std::str::from_utf8(message).unwrap_or_default() {
-            Ping::NAME => exported.manager.ping(),
+            Watch::NAME => watching::begin(self, caller, &exported, payload),
+            Ping::NAME => exported.manager.ping().unwrap_or_else(|| refused(exported.refusal())),
             Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
                 self.shutdown_requested.notify_one();

@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
-use super::core::Core;
+use super::{core::Core, exports::Exported};
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
@@ -80,7 +80,7 @@ impl Drop for Entered {
 /// One message type of one exported actor, the types erased.
 pub(super) trait Invoke: Send + Sync {
     /// Begins a call from another node.
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched;
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched;
 
     /// The actor's `Recipient` of the message type, for calls from the own node.
     fn recipient(&self) -> Box<dyn Any>;
@@ -105,7 +105,7 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched {
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched {
         // A panic in a message's type is that message's failure, not that of all others on the connection.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut message = M::decode(payload)?;
@@ -126,10 +126,10 @@ where
             }
         };
         if !self.addr.connected() {
-            return Dispatched::Settled(Status::Refused(Refusal::NoSuchActor));
+            return Dispatched::Settled(Status::Refused(exported.refusal()));
         }
         let request = self.addr.clone().send(message);
-        Dispatched::Pending(Box::pin(Asked { request, _entered: load.enter() }))
+        Dispatched::Pending(Box::pin(Asked { request, _entered: exported.load.enter() }))
     }
 
     fn recipient(&self) -> Box<dyn Any> {

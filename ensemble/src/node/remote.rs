@@ -22,13 +22,14 @@ use super::{
     invoke::recipient_of,
     manage::{Ping, Shutdown},
     peers::{Peer, link_to},
+    terminated::{Termination, terminated},
 };
 use crate::{
     connection::{Dispatched, Link, PendingReply, now},
     error::{CallError, Failure, NotSent, Refusal, Unknown},
     id::{ActorName, MAX_NAME_BYTES, NameError, Reference},
     message::{RemoteMessage, with_short_tail},
-    wire::{outbox::Outgoing, status::Status},
+    wire::{frame::Trace, outbox::Outgoing, status::Status},
 };
 
 thread_local! {
@@ -64,14 +65,13 @@ pub struct RemoteAddr {
 
 impl RemoteAddr {
     pub(super) fn new(core: Arc<Core>, reference: Result<Reference, NameError>) -> Self {
-        static LANES: AtomicU64 = AtomicU64::new(1);
         let target = reference.map(|Reference { server, actor }| Target {
             is_local: server == core.server,
             peer: core.peers.get(&server),
             actor,
         });
         let timeout = core.limits.call_timeout.min(MAX_TIMEOUT);
-        Self { core, target, lane: LANES.fetch_add(1, Ordering::Relaxed), timeout }
+        Self { core, target, lane: fresh_lane(), timeout }
     }
 
     /// The same, with another deadline for its calls than the node's default; 49 days at most.
@@ -102,31 +102,13 @@ impl RemoteAddr {
     pub fn send<M: RemoteMessage>(&self, message: M) -> CallFuture<M> {
         let state = match self.target() {
             Ok(target) if target.is_local => self.send_here(target, message, Some(now() + self.timeout)),
-            Ok(target) => self.send_there(target, &message),
+            Ok(target) => {
+                let link = link_to(&self.core, &target.peer);
+                return send_over(&link, &target.actor, self.lane, None, &message, self.timeout);
+            }
             Err(why) => State::Failed(Some(why.into())),
         };
         CallFuture { state, message: PhantomData }
-    }
-
-    fn send_there<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
-        let now = now();
-        let deadline = now + self.timeout;
-        let link = link_to(&self.core, &target.peer);
-        let sent = with_payload(message, |payload, tail| {
-            let outgoing = Outgoing {
-                actor: &target.actor,
-                message: M::NAME,
-                trace: None,
-                lane: self.lane,
-                payload,
-                tail,
-            };
-            link.call(outgoing, now, deadline)
-        });
-        match sent {
-            Ok(Ok(key)) => State::Sent(Sent { link, key, is_over: false }),
-            Ok(Err(why)) | Err(why) => State::Failed(Some(why.into())),
-        }
     }
 
     fn send_here<M: RemoteMessage>(
@@ -146,7 +128,7 @@ impl RemoteAddr {
             return self.deliver_here(target, &message, deadline);
         };
         if !recipient.connected() {
-            return State::refused(Refusal::NoSuchActor);
+            return State::refused(exported.refusal());
         }
         // No connection's window bounds what comes from here.
         if exported.load.count() >= MAILBOX_CAPACITY {
@@ -242,12 +224,51 @@ impl RemoteAddr {
         self.send(Shutdown)
     }
 
+    /// Watches the actor: ends when it does, when its server shuts down or when the connection to it is lost, and at once
+    /// when it is not there. Exactly one notice comes of each watch. It is on its way when this returns.
+    ///
+    /// What is watched is one start of the actor: when it is started again, the watch has ended. Watch the actor `node` for the
+    /// server as a whole.
+    ///
+    /// # Errors
+    /// When the address was made from text that is no name.
+    pub fn terminated(&self) -> Result<Termination, NameError> {
+        Ok(terminated(&self.core, self.reference()?))
+    }
+
     /// Waits until the connection to the server has ended; returns at once when there is none.
     pub async fn disconnected(&self) {
         let Ok(target) = &self.target else { return };
         let Some(link) = target.peer.current() else { return };
         link.ended().await;
     }
+}
+
+/// A number that no other sender of this process has.
+pub(super) fn fresh_lane() -> u64 {
+    static LANES: AtomicU64 = AtomicU64::new(1);
+    LANES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Sends a call over that connection.
+pub(super) fn send_over<M: RemoteMessage>(
+    link: &Arc<Link>,
+    actor: &ActorName,
+    lane: u64,
+    trace: Option<Trace>,
+    message: &M,
+    timeout: Duration,
+) -> CallFuture<M> {
+    let now = now();
+    let sent = with_payload(message, |payload, tail| {
+        let outgoing = Outgoing { actor, message: M::NAME, trace, lane, payload, tail };
+        link.call(outgoing, now, now + timeout)
+    });
+    let state = match sent {
+        Ok(Ok(key)) => State::Sent(Sent { link: Arc::clone(link), key, is_over: false }),
+        Ok(Err(why)) | Err(why) => State::Failed(Some(why.into())),
+    };
+    CallFuture { state, message: PhantomData }
 }
 
 impl fmt::Debug for RemoteAddr {

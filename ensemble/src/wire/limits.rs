@@ -34,6 +34,9 @@ pub struct Limits {
     pub max_queued: usize,
     /// Bytes of those messages, to the same effect. Default: 256 MiB.
     pub max_queued_bytes: usize,
+    /// Actors that one peer may watch at once; also no more than half of `max_in_flight`, since each is an open call.
+    /// Default: 256.
+    pub max_watches: usize,
     /// Connections of other nodes at once. Default: 4096.
     pub max_connections: usize,
     /// Connections of other nodes that have not authenticated yet. Default: 256.
@@ -56,6 +59,7 @@ impl Default for Limits {
             max_in_flight_bytes: 256 << 20,
             max_queued: 1024,
             max_queued_bytes: 256 << 20,
+            max_watches: 256,
             max_connections: 4096,
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(5),

@@ -167,6 +167,7 @@ pub(crate) fn with_messages(exports: Exports<Tester>) -> Exports<Tester> {
         .message::<Hold>()
         .message::<Occupy>()
         .message::<Panic>()
+        .message::<Stop>()
         .message::<Bounce>()
         .message::<Make>()
         .message::<PanicsWhenRead>()
@@ -214,6 +215,10 @@ message!(
 message!(
     /// Kills the actor.
     Panic() -> "()", "test.panic"
+);
+message!(
+    /// Makes the actor stop by itself.
+    Stop() -> "()", "test.stop"
 );
 message!(
     /// Goes back and forth between two servers so many times.
@@ -364,6 +369,14 @@ impl Handler<Panic> for Tester {
 
     fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
         panic!("as the test wants")
+    }
+}
+
+impl Handler<Stop> for Tester {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }
 

@@ -9,9 +9,10 @@ use std::{
 use ensemble::{Address, HomeError, Incarnation, Node, NodeBuilder, StartError};
 use tokio::time::{sleep, timeout};
 
-use super::{backoff::Backoff, error::JoinError, keeper::Keeper};
+use super::{error::JoinError, keeper::Keeper};
 use crate::{
     Announcement, Client, ClientError,
+    backoff::Backoff,
     messages::{Denied, Lease},
     server_id,
 };

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ensemble::WeakNode;
 use tokio::time::{sleep, timeout};
 
-use super::backoff::Backoff;
 use crate::{
     Announcement, Client, ClientError, HEARTBEATS_PER_LEASE, Heartbeat, Refusal,
+    backoff::Backoff,
     messages::{Denied, Lease},
 };
 

@@ -1,7 +1,6 @@
 //! How a node becomes part of an ensemble: it finds the registry, announces itself, and keeps its lease until it
 //! leaves. What the registry makes of it is not decided here.
 
-mod backoff;
 mod enter;
 mod error;
 mod keeper;

@@ -11,3 +11,4 @@ mod homes;
 mod liveness;
 mod restarts;
 mod rounds;
+mod watching;
