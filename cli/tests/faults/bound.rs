@@ -18,6 +18,9 @@ pub(crate) const SUSPECT_AFTER_SILENCE: Duration = Duration::from_millis(registr
 /// A server that is dead, hangs, or cannot be reached is gone.
 pub(crate) const GONE: Duration = Duration::from_millis(registry::DEFAULT_LEASE_MS + 1000);
 
+/// When a network is whole again, servers are back in the registry, and calls go through.
+pub(crate) const HEALED: Duration = Duration::from_secs(10);
+
 /// What a busy machine may add to a bound: the processes of a test share two processors with those of other tests, in
 /// debug builds, and the one that measures must be given one too.
 pub(crate) const MARGIN: Duration = Duration::from_secs(1);

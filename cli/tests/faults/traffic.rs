@@ -21,7 +21,7 @@ use ensemble::{
     ServerId, Starting, WeakNode,
 };
 use ensemble_cli::App;
-use ensemble_tests::Sandbox;
+use ensemble_tests::{DEADLINE, Sandbox};
 use serde::{Deserialize, Serialize};
 
 use super::observer::Observer;
@@ -366,6 +366,23 @@ impl<'a> Servers<'a> {
                 return begin.elapsed();
             }
             assert!(begin.elapsed() < deadline, "not all calls are answered: {waiting:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the last call of each pair that `is_meant` failed.
+    #[track_caller]
+    pub(crate) fn await_failures(&self, is_meant: impl Fn(&str, &str) -> bool) {
+        let begin = Instant::now();
+        let has_failed =
+            |progress: &Progress| progress.answered_in_a_row == 0 && progress.last_failure.is_some();
+        while !self
+            .progress()
+            .iter()
+            .filter(|((from, to), _)| is_meant(from.as_str(), to.as_str()))
+            .all(|(_, progress)| has_failed(progress))
+        {
+            assert!(begin.elapsed() < self.timeout + DEADLINE, "calls do not fail: {:?}", self.progress());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
