@@ -10,6 +10,7 @@ use crate::{
     exit::Outcome,
     options::GlobalOptions,
     roles::RoleSet,
+    settings::Settings,
     usage,
 };
 
@@ -62,7 +63,7 @@ pub struct App {
 pub(crate) struct Context<'a> {
     pub(crate) name: &'static str,
     pub(crate) roles: &'a RoleSet,
-    pub(crate) globals: &'a GlobalOptions,
+    pub(crate) settings: &'a Settings,
 }
 
 impl App {
@@ -102,8 +103,14 @@ impl App {
     }
 
     fn execute(&self, cli: Cli) -> Outcome {
-        let context = Context { name: self.name, roles: &self.roles, globals: &cli.globals };
-        command::execute(cli.command, context)
+        let command = match cli.command {
+            Command::OfProgram(command) => return command::execute_of_program(command, self.command()),
+            Command::OfEnsemble(command) => command,
+        };
+        let settings = Settings::load(&cli.globals)?;
+        let context = Context { name: self.name, roles: &self.roles, settings: &settings };
+        self.roles.check(settings.file())?;
+        command::execute(command, context)
     }
 
     /// The command line as clap knows it, with this program's name and roles.

@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use clap::Args;
-use ensemble::{Role, RoleName, ServerId};
+use ensemble::{Role, RoleError, RoleName, ServerId};
 
-use crate::exit::{Code, Failure, Outcome};
+use crate::{
+    exit::{Code, Failure, Outcome},
+    settings::{ConfigFile, Origin, Settings, Sourced},
+};
 
 /// All roles of a program.
 #[derive(Default)]
@@ -60,8 +63,39 @@ impl RoleSet {
         text
     }
 
-    /// Finds the roles to start, and gives each the options that were given for it.
-    pub(crate) fn choose(&self, chosen: &RoleOptions) -> Outcome<Vec<ChosenRole<'_>>> {
+    /// Checks what a configuration says of the roles of this program. Others may belong to another program.
+    pub(crate) fn check(&self, file: &ConfigFile) -> Outcome {
+        for role in self.iter() {
+            for (key, value) in file.role(role.name()) {
+                let Origin::Line(line) = value.origin else { continue };
+                if role.options().iter().all(|option| option.key != key) {
+                    let what = format!("the role {} has no option {key:?}", role.name());
+                    return Err(file.failure(line, &what, &keys_of(role)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the roles to start, and gives each its options: those of the command, and those that are set otherwise.
+    pub(crate) fn choose(&self, chosen: &RoleOptions, settings: &Settings) -> Outcome<Vec<ChosenRole<'_>>> {
+        let mut roles = self.choose_given(chosen)?;
+        for ChosenRole { role, options } in &mut roles {
+            for option in role.options() {
+                let given = options.get(option.key).map(|given| given.value.as_str());
+                if let Some(found) = settings.role_option(role.name(), option.key, given)? {
+                    options.insert(option.key.to_owned(), found);
+                }
+            }
+        }
+        for chosen in &roles {
+            chosen.role.check(&chosen.values()).map_err(|why| chosen.failure(&why))?;
+        }
+        Ok(roles)
+    }
+
+    /// As [`choose`](Self::choose), with the options of the command only.
+    fn choose_given(&self, chosen: &RoleOptions) -> Outcome<Vec<ChosenRole<'_>>> {
         let mut roles = Vec::new();
         for name in &chosen.roles.0 {
             let role = self.get(name.as_str()).ok_or_else(|| self.unknown(name.as_str()))?;
@@ -76,14 +110,11 @@ impl RoleSet {
             };
             let known = target.role.options();
             if !known.iter().any(|option| option.key == key) {
-                let keys: Vec<String> = known.iter().map(|option| format!("{name}.{}", option.key)).collect();
                 let what = format_args!("the role {name} has no option {key:?}");
-                return Err(Failure::new(Code::Usage, what).advise(match keys.as_slice() {
-                    [] => "it has none".to_owned(),
-                    keys => format!("it has: {}", keys.join(", ")),
-                }));
+                return Err(Failure::new(Code::Usage, what).advise(keys_of(target.role)));
             }
-            if target.options.insert(key.clone(), value.clone()).is_some() {
+            let value = Sourced { value: value.clone(), origin: Origin::Flag("--option") };
+            if target.options.insert(key.clone(), value).is_some() {
                 let what = format_args!("the option {name}.{key} is given twice");
                 return Err(Failure::new(Code::Usage, what).advise("give it once"));
             }
@@ -98,10 +129,36 @@ impl RoleSet {
     }
 }
 
+/// The options that a role has, as advice.
+fn keys_of(role: &dyn Role) -> String {
+    let keys: Vec<String> =
+        role.options().iter().map(|option| format!("{}.{}", role.name(), option.key)).collect();
+    if keys.is_empty() { "it has none".to_owned() } else { format!("it has: {}", keys.join(", ")) }
+}
+
 /// A role to start, with its options.
 pub(crate) struct ChosenRole<'a> {
     pub(crate) role: &'a dyn Role,
-    pub(crate) options: BTreeMap<String, String>,
+    options: BTreeMap<String, Sourced<String>>,
+}
+
+impl ChosenRole<'_> {
+    /// The values of its options.
+    pub(crate) fn values(&self) -> BTreeMap<String, String> {
+        self.options.iter().map(|(key, option)| (key.clone(), option.value.clone())).collect()
+    }
+
+    /// Why it does not start; a bad value is told with where it comes from.
+    pub(crate) fn failure(&self, why: &RoleError) -> Failure {
+        let failure = Failure::of_role(self.role.name(), why);
+        let RoleError::BadOption { key, .. } = why else { return failure };
+        match self.options.get(key).map(|option| &option.origin) {
+            Some(origin @ (Origin::Variable(_) | Origin::Line(_))) => {
+                failure.advise(format_args!("correct it in {origin}"))
+            }
+            _ => failure,
+        }
+    }
 }
 
 /// Which roles a server is to have; options of `run` and `up`.
@@ -212,10 +269,10 @@ mod tests {
         let options = settings.iter().map(|text| parse_setting(text)).collect::<Result<_, _>>()?;
         let chosen = RoleOptions { roles: parse_role_list(roles)?, options };
         let set = set();
-        let roles = set.choose(&chosen).map_err(|failure| failure.to_string())?;
+        let roles = set.choose_given(&chosen).map_err(|failure| failure.to_string())?;
         Ok(roles
             .into_iter()
-            .map(|chosen| (chosen.role.name().to_owned(), chosen.options.into_values().collect()))
+            .map(|chosen| (chosen.role.name().to_owned(), chosen.values().into_values().collect()))
             .collect())
     }
 

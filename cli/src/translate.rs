@@ -215,7 +215,8 @@ fn denied(why: &Denied, registry: &Address) -> Failure {
     }
 }
 
-fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Failure {
+/// Why a call to the registry has no result.
+pub(crate) fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Failure {
     let name = format!("the registry at {registry}");
     let target = Target { server: &name, actor: registry::ACTOR, registry, timeout };
     match why {

@@ -1,10 +1,11 @@
 //! The commands, a file each, and the way to them.
 
 mod admin;
-mod completions;
+pub(crate) mod completions;
 mod env;
 mod list;
 mod lookup;
+pub(crate) mod man;
 mod ping;
 mod registry;
 mod run;
@@ -15,4 +16,4 @@ mod up;
 
 mod dispatch;
 
-pub(crate) use dispatch::{Command, execute};
+pub(crate) use dispatch::{Command, execute, execute_of_program};

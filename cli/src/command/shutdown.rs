@@ -55,9 +55,9 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     if !args.force {
         confirm(&args)?;
     }
-    let timeout = context.globals.timeout_or(DEFAULT_TIMEOUT);
-    console::run_with(context.globals, &args.client, timeout, async |console| {
-        let mut report = Report::new(context.globals.printer());
+    let timeout = context.settings.timeout_or(DEFAULT_TIMEOUT);
+    console::run_with(context.settings, &args.client, timeout, async |console| {
+        let mut report = Report::new(context.settings.printer());
         let stopper = Stopper::new(&console, timeout);
         let done = match (&args.server, &args.actor) {
             // These are their server: without them it would run on, and nobody could find or stop it.

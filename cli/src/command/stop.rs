@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
+    progress,
 };
 
 /// How often it is seen whether a server has gone that somebody else has told to.
@@ -47,6 +48,10 @@ impl<'a> Stopper<'a> {
 
     /// Stops a server, and waits until it is gone.
     pub(super) async fn stop(&self, server: &ServerId) -> Outcome<Stopped> {
+        progress::waiting_for(&format!("{server} to go"), self.stop_it(server)).await
+    }
+
+    async fn stop_it(&self, server: &ServerId) -> Outcome<Stopped> {
         let begin = Instant::now();
         let remote = self.console.remote(server, NODE_ACTOR);
         let status = match remote.send(NodeInfo).await {

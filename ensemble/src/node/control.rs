@@ -127,7 +127,6 @@ struct NodeActor {
     core: Weak<Core>,
     server: ServerId,
     incarnation: Incarnation,
-    roles: Vec<RoleName>,
 }
 
 impl Actor for NodeActor {
@@ -142,7 +141,7 @@ impl Handler<NodeInfo> for NodeActor {
         actix::MessageResult(NodeStatus {
             server: self.server.clone(),
             incarnation: self.incarnation,
-            roles: self.roles.clone(),
+            roles: core.as_ref().map_or_else(Vec::new, |core| core.roles().to_vec()),
             addresses: core.map_or_else(Vec::new, |core| core.addresses()),
             process_id: std::process::id(),
         })
@@ -199,12 +198,8 @@ impl Handler<ListConnections> for NodeActor {
 
 /// Makes it, and starts it on this thread.
 pub(super) fn exports(core: &Core) -> Exports<impl Actor + use<>> {
-    let actor = NodeActor {
-        core: core.weak.clone(),
-        server: core.server.clone(),
-        incarnation: core.incarnation,
-        roles: core.roles.clone(),
-    };
+    let actor =
+        NodeActor { core: core.weak.clone(), server: core.server.clone(), incarnation: core.incarnation };
     Exports::start(actor)
         .message::<NodeInfo>()
         .message::<ListActors>()

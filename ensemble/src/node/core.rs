@@ -57,7 +57,7 @@ const STOPPED: u8 = 2;
 pub(crate) struct Core {
     pub(super) server: ServerId,
     pub(super) incarnation: Incarnation,
-    pub(super) roles: Vec<RoleName>,
+    roles: RwLock<Arc<[RoleName]>>,
     pub(super) home: Option<Home>,
     pub(super) cookie: Cookie,
     pub(super) limits: Limits,
@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub(super) resolver: RwLock<Option<Arc<dyn Resolve>>>,
     /// Where others are to reach this node.
     pub(super) addresses: RwLock<Vec<Address>>,
+    /// How often its roles or addresses have changed.
+    pub(super) changes: watch::Sender<u64>,
     state: AtomicU8,
     /// Becomes true when the node begins to drain.
     draining: watch::Sender<bool>,
@@ -81,6 +83,8 @@ pub(crate) struct Core {
     /// Run when its actors have stopped: stores are closed.
     pub(super) at_stop: Mutex<Vec<Hook>>,
     warnings: Warnings,
+    /// Of a twin: the node that what comes in is for.
+    original: Option<Weak<Core>>,
     pub(super) weak: Weak<Core>,
 }
 
@@ -96,11 +100,29 @@ pub(super) struct CoreParts {
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Self> {
+        Self::with_identity(parts, Incarnation::fresh(), None)
+    }
+
+    /// The same node with connections of its own, on the thread of `arbiter`.
+    pub(super) fn twin(&self, arbiter: ArbiterHandle) -> Arc<Self> {
+        let parts = CoreParts {
+            server: self.server.clone(),
+            roles: self.roles().to_vec(),
+            home: self.home.clone(),
+            cookie: self.cookie.clone(),
+            limits: self.limits.clone(),
+            transports: self.transports.clone(),
+            arbiter,
+        };
+        Self::with_identity(parts, self.incarnation, Some(self.weak.clone()))
+    }
+
+    fn with_identity(parts: CoreParts, incarnation: Incarnation, original: Option<Weak<Self>>) -> Arc<Self> {
         let CoreParts { server, roles, home, cookie, limits, transports, arbiter } = parts;
         Arc::new_cyclic(|weak| Self {
             server,
-            incarnation: Incarnation::fresh(),
-            roles,
+            incarnation,
+            roles: RwLock::new(roles.into()),
             home,
             cookie,
             limits,
@@ -110,6 +132,7 @@ impl Core {
             peers: Peers::default(),
             resolver: RwLock::default(),
             addresses: RwLock::default(),
+            changes: watch::Sender::new(0),
             state: AtomicU8::new(RUNNING),
             draining: watch::Sender::new(false),
             watches: Watches::default(),
@@ -119,6 +142,7 @@ impl Core {
             at_leave: Mutex::default(),
             at_stop: Mutex::default(),
             warnings: Warnings::default(),
+            original,
             weak: weak.clone(),
         })
     }
@@ -139,6 +163,26 @@ impl Core {
 
     pub(super) fn set_addresses(&self, addresses: Vec<Address>) {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        self.has_changed();
+    }
+
+    pub(super) fn roles(&self) -> Arc<[RoleName]> {
+        Arc::clone(&self.roles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn add_role(&self, role: RoleName) -> bool {
+        let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
+        if roles.contains(&role) {
+            return false;
+        }
+        *roles = roles.iter().cloned().chain([role]).collect();
+        drop(roles);
+        self.has_changed();
+        true
+    }
+
+    fn has_changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     pub(super) fn caller(&self, trace: Option<TraceContext>) -> Caller {
@@ -295,11 +339,13 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
+        let original = self.original.as_ref().and_then(Weak::upgrade);
+        let core = original.as_deref().unwrap_or(self);
         let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
-            return self.deliver(peer, route.actor, route.message, &payload);
+            return core.deliver(peer, route.actor, route.message, &payload);
         };
         let caller = Caller { trace: Some(trace), ..peer.clone() };
-        self.deliver(&caller, route.actor, route.message, &payload)
+        core.deliver(&caller, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {

@@ -8,13 +8,15 @@ use std::{
 };
 
 use actix::{Actor, Recipient};
+use actix_rt::Arbiter;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::Instant,
 };
 
 use super::{
-    builder::NodeBuilder,
+    builder::{NodeBuilder, StartError},
     core::{Core, by, stop_actor},
     exports::{ExportError, Exports},
     peers,
@@ -101,9 +103,20 @@ impl Node {
         self.core().incarnation
     }
 
-    /// What it is for.
-    pub fn roles(&self) -> &[RoleName] {
-        &self.core().roles
+    /// What it is for, now.
+    pub fn roles(&self) -> Arc<[RoleName]> {
+        self.core().roles()
+    }
+
+    /// Adds a role to those that it was started with; says whether it is new. Whoever keeps the node announced
+    /// learns of it ([`changes`](Self::changes)).
+    pub fn add_role(&self, role: RoleName) -> bool {
+        self.core().add_role(role)
+    }
+
+    /// Counts how often the node's roles or addresses have changed, for whoever announces them. It ends with the node.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.core().changes.subscribe()
     }
 
     /// Where others are to reach it.
@@ -202,6 +215,17 @@ impl Node {
         terminated::notify(self.core(), reference.clone(), recipient)
     }
 
+    /// The same node once more, for what must not depend on the thread of its connections, such as keeping a lease: it
+    /// has the same id and incarnation, and connections of its own, which live on this thread. It listens nowhere; what
+    /// its peers send is for this node. Routes, the resolver and hooks are its own.
+    ///
+    /// # Errors
+    /// When this thread runs no actix system.
+    pub fn twin(&self) -> Result<Self, StartError> {
+        let arbiter = Arbiter::try_current().ok_or(StartError::NoSystem)?;
+        Ok(Self::new(self.core().twin(arbiter)))
+    }
+
     /// A handle that does not keep the node running.
     pub fn downgrade(&self) -> WeakNode {
         WeakNode(Arc::downgrade(&self.0))
@@ -248,9 +272,16 @@ impl Node {
         *self.core().resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(resolver);
     }
 
-    /// Adds something to be done when the node begins to shut down, before it stops to listen: leaving a registry.
-    pub fn at_leave(&self, hook: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.core().at_leave).push(Box::pin(hook));
+    /// Adds something to be done when the node begins to shut down, before it stops to listen: leaving a registry. Says
+    /// whether it is in time for that; it is dropped if not.
+    pub fn at_leave(&self, hook: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut hooks = lock(&self.core().at_leave);
+        // The hooks are taken after this has changed.
+        let is_in_time = self.core().is_running();
+        if is_in_time {
+            hooks.push(Box::pin(hook));
+        }
+        is_in_time
     }
 
     /// Adds something to be done when its actors have stopped: closing what they used.

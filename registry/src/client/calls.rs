@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::{
     cache::{Cache, Remembered},
     error::ClientError,
+    watch::{self, Watcher},
 };
 use crate::{
-    ACTOR, Announcement, Heartbeat, SERVER, ServerInfo,
+    ACTOR, Announcement, Heartbeat, Revision, SERVER, ServerInfo,
     messages::{self, Lease, MAX_PAGE, Page},
     server_id,
 };
@@ -111,6 +112,25 @@ impl Client {
     /// When the registry cannot be asked.
     pub async fn all(&self) -> Result<Vec<ServerInfo>, ClientError> {
         self.pages(|after| messages::All { after, limit: MAX_PAGE }).await
+    }
+
+    /// All servers, in the order of their ids, and the revision from which [`watch_from`](Self::watch_from) goes on.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub async fn snapshot(&self) -> Result<(Vec<ServerInfo>, Revision), ClientError> {
+        watch::snapshot(&self.registry).await
+    }
+
+    /// Follows what changes: a snapshot first, and then each change in its order.
+    pub fn watch(&self) -> Watcher {
+        Watcher::new(self.registry.clone(), None)
+    }
+
+    /// As [`watch`](Self::watch), but from a revision on that is known already, without a snapshot; one comes only
+    /// when the changes since that revision are no longer kept.
+    pub fn watch_from(&self, revision: Revision) -> Watcher {
+        Watcher::new(self.registry.clone(), Some(revision))
     }
 
     async fn pages<M>(&self, ask: impl Fn(Option<ServerId>) -> M) -> Result<Vec<ServerInfo>, ClientError>

@@ -3,6 +3,8 @@
 mod cache;
 mod calls;
 mod error;
+mod watch;
 
 pub use calls::Client;
 pub use error::ClientError;
+pub use watch::{WatchEvent, Watcher};

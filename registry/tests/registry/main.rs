@@ -8,6 +8,8 @@ mod contests;
 mod finding;
 mod full_disk;
 mod homes;
+mod keeping;
 mod liveness;
 mod restarts;
 mod rounds;
+mod watching;
