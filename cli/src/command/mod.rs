@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod completions;
 mod env;
+mod events;
 mod list;
 mod lookup;
 pub(crate) mod man;

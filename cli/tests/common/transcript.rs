@@ -102,7 +102,7 @@ fn is_variable(words: &[String], index: usize) -> bool {
 }
 
 fn normalised_word(word: &str) -> String {
-    let stem = word.trim_end_matches([',', ')', ';']);
+    let stem = word.trim_end_matches([',', ')', ';', ':']);
     let end = &word[stem.len()..];
     let is_hex = |text: &str| text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
     let is_time = |text: &str| {
