@@ -12,6 +12,7 @@ mod registry;
 mod run;
 mod servers;
 mod shutdown;
+mod spawn;
 mod stop;
 mod up;
 

@@ -47,7 +47,7 @@ impl<'a> Transcript<'a> {
     /// Notes what a command has shown that was started otherwise.
     #[track_caller]
     pub(crate) fn note(&mut self, line: &str, done: &Finished) {
-        writeln!(self.text, "$ {line}").unwrap();
+        writeln!(self.text, "$ {}", line.replace(self.sandbox.dir().to_str().unwrap(), "DIR")).unwrap();
         for line in done.out().lines() {
             writeln!(self.text, "{}", normalised(line, self.sandbox)).unwrap();
         }
