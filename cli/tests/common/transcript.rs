@@ -134,7 +134,8 @@ fn json(text: &str) -> String {
         let (string, behind) = from.split_at(end);
         out.push_str(before);
         let content = string.trim_matches('"');
-        out.push_str(&format!("\"{}\"", normalised_word(content)));
+        let words: Vec<String> = content.split(' ').map(normalised_word).collect();
+        out.push_str(&format!("\"{}\"", words.join(" ")));
         rest = behind;
         if VARIABLE.contains(&content) && rest.starts_with(':') {
             let number = rest[1..].chars().take_while(|c| c.is_ascii_digit() || ".e-".contains(*c)).count();
