@@ -241,6 +241,13 @@ fn a_long_cut_and_its_healing() {
     cluster.isolate("a");
     within(SUSPECT_AFTER_SILENCE, "suspect", observer.sees_it("a", Liveness::Suspect) - cut);
     within(GONE, "gone", observer.sees_it_gone("a") - cut);
+    // Who asks in vain is told so in time.
+    let registry = format!("tcp:{}:{PORT}", cluster.host(registry::SERVER).address());
+    let asked = Instant::now();
+    let args = ["list", "servers", "-r", &registry, "--insecure-tcp", "--timeout", "1"];
+    let command = cluster.host("a").command(&cluster.sandbox.ensemble_command(&args));
+    Proc::start(command, Vec::new()).finish().fails(4, &[&registry]);
+    within(Duration::from_secs(1), "a command ends", asked.elapsed());
     // The others go on, for as long as the cut lasts.
     while cut.elapsed() < length {
         servers.await_answers(SOME, DEADLINE, |from, to| from != "a" && to != "a");
