@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    fs,
     net::Ipv4Addr,
     path::Path,
     process::{self, Command},
@@ -53,11 +53,11 @@ pub struct Host {
 
 /// Runs a program of the system to its end; its standard output.
 fn run(program: &str, args: &[&str], input: &str) -> Result<String, String> {
+    if !is_installed(program) {
+        return Err(format!("there is no program {program}; Debian has it in iproute2 or nftables"));
+    }
     let mut command = Command::new(program);
     command.args(args);
-    if let Err(cause) = which(program) {
-        return Err(format!("{program}: {cause}"));
-    }
     let done = Proc::start(command, input.as_bytes().to_vec()).finish();
     if done.status.success() {
         Ok(done.out().to_owned())
@@ -66,11 +66,9 @@ fn run(program: &str, args: &[&str], input: &str) -> Result<String, String> {
     }
 }
 
-/// Whether there is such a program.
-fn which(program: &str) -> io::Result<()> {
+fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if is_there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 fn ip(args: &[&str]) -> Result<(), String> {
