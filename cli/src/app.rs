@@ -123,6 +123,10 @@ impl RoleSet {
     /// As [`App::command`].
     pub(crate) fn command(&self, name: &'static str) -> clap::Command {
         let mut command = usage::rename_examples(Cli::command().name(name).bin_name(name), HELP_NAME, name);
+        let default = self.default_roles();
+        command = command.mut_subcommand("up", |up| {
+            up.mut_arg("roles", |roles| roles.required(false).default_value(default))
+        });
         for starts_roles in ["run", "up"] {
             command = command.mut_subcommand(starts_roles, |subcommand| {
                 let examples = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
