@@ -88,16 +88,17 @@ impl App {
 
     /// Runs the command that `args` say; the first of them is the program.
     pub fn run_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-        match self.parse(args) {
+        let args: Vec<OsString> = args.into_iter().collect();
+        match self.parse(&args) {
             Ok(cli) => match self.execute(cli) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(failure) => failure.report(self.name),
             },
-            Err(error) => usage::report(self.name, &error),
+            Err(error) => usage::report(self.name, &usage::command_of(&self.command(), &args), &error),
         }
     }
 
-    fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    fn parse(&self, args: &[OsString]) -> Result<Cli, clap::Error> {
         let matches = self.command().try_get_matches_from(args)?;
         Cli::from_arg_matches(&matches)
     }
