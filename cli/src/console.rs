@@ -4,7 +4,8 @@
 use std::{future::Future, time::Duration};
 
 use ensemble::{
-    Address, CallError, Limits, ListConnections, NODE_ACTOR, Node, RemoteAddr, RemoteMessage, ServerId,
+    Address, CallError, Limits, ListConnections, NODE_ACTOR, Node, NodeBuilder, RemoteAddr, RemoteMessage,
+    ServerId,
 };
 use registry::{Client, ClientError};
 
@@ -49,6 +50,33 @@ pub(crate) fn run_with(
     })
 }
 
+/// As [`run_with`], but no registry is asked: of all servers, only `server` is known, at `address`.
+pub(crate) fn run_without_registry(
+    settings: &Settings,
+    server: &ServerId,
+    address: &Address,
+    insecure_tcp: bool,
+    timeout: Duration,
+    work: impl AsyncFnOnce(Console) -> Outcome,
+) -> Outcome {
+    logging::start_client();
+    block_on(async {
+        let registry_address = settings.registry(None)?.value;
+        let node = builder(settings, insecure_tcp, timeout)?.start().await?;
+        node.set_route(server.clone(), vec![address.clone()]);
+        let registry = Client::of(&node);
+        work(Console { node, registry, registry_address, timeout }).await
+    })
+}
+
+/// Begins to make a console's node.
+fn builder(settings: &Settings, insecure_tcp: bool, timeout: Duration) -> Outcome<NodeBuilder> {
+    Ok(registry::console()
+        .home(settings.home().clone())
+        .allow_plain_tcp(settings.insecure_tcp(insecure_tcp)?)
+        .limits(limits(timeout)))
+}
+
 /// Runs a future with an actix system on this thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
@@ -73,15 +101,17 @@ fn limits(timeout: Duration) -> Limits {
 impl Console {
     async fn open(settings: &Settings, options: &ClientOptions, timeout: Duration) -> Outcome<Self> {
         let registry_address = settings.registry(options.registry.as_ref())?.value;
-        let builder = registry::console()
-            .home(settings.home().clone())
-            .allow_plain_tcp(settings.insecure_tcp(options.insecure_tcp)?)
-            .limits(limits(timeout));
+        let builder = builder(settings, options.insecure_tcp, timeout)?;
         let connecting = registry::connect(builder, Some(registry_address.clone()));
         let (node, registry) = progress::waiting_for("the registry", connecting)
             .await
             .map_err(|why| translate::join(why, timeout))?;
         Ok(Self { node, registry, registry_address, timeout })
+    }
+
+    /// Where the registry is.
+    pub(crate) fn registry_address(&self) -> &Address {
+        &self.registry_address
     }
 
     /// A way to send to an actor.

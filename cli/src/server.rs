@@ -14,8 +14,8 @@ use crate::{
     exit::{Code, Failure, Outcome},
     printer::Printer,
     roles::{ChosenRole, RoleList},
-    settings::{ServerSetup, Settings},
-    systemd, translate,
+    settings::ServerSetup,
+    spawning, systemd, translate,
 };
 
 /// How long a server that could not be announced waits for its withdrawal.
@@ -58,10 +58,12 @@ pub(crate) fn builder(server: &ServerId, home: &Home, setup: &ServerSetup) -> Ou
 /// finds it finds its actors too.
 pub(crate) async fn start(
     node: &Node,
-    roles: Vec<ChosenRole<'_>>,
+    context: Context<'_>,
+    roles: Vec<ChosenRole>,
     registry: &Address,
-    settings: &Settings,
 ) -> Outcome {
+    let settings = context.settings;
+    spawning::export(node, context.roles, settings)?;
     let dir = settings.home().ensure_server_dir(node.server())?;
     for chosen in roles {
         let name = chosen.role.name();

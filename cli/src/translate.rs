@@ -89,10 +89,8 @@ pub(crate) fn cannot_connect(server: &str, failure: ConnectFailure, timeout: Dur
             format_args!("the server {server} is not running where the registry has it: {failure}"),
         )
         .advise(format_args!("start it again, or have `ensemble shutdown {server}` withdraw it")),
-        other => {
-            Failure::new(Code::Unreachable, format_args!("the server {server} cannot be reached: {other}"))
-                .advise("see its log")
-        }
+        other => Failure::new(Code::Unreachable, format_args!("{server} cannot be reached: {other}"))
+            .advise("see its log"),
     }
 }
 

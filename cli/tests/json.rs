@@ -61,9 +61,9 @@ fn of_the_commands_about_servers() {
     }
     let actors = parse(sandbox.ensemble(&["--json", "list", "actors", "kvstore"]));
     let actors = actors.as_array().unwrap();
-    assert_eq!(actors[0]["actor"], "node");
+    assert_eq!((&actors[0]["actor"], &actors[1]["actor"]), (&json!("node"), &json!("roles")));
     assert_eq!(
-        actors[1],
+        actors[2],
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": ["kvstore.get", "kvstore.limits", "kvstore.put", "kvstore.remove"],

@@ -52,6 +52,28 @@ fn of_ping() {
 }
 
 #[test]
+fn of_shutdown() {
+    let Ensemble { sandbox, registry: _registry, kvstore } = &ensemble();
+    let echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    let mut transcript = Transcript::new(sandbox);
+    transcript.types("ensemble shutdown");
+    transcript.types("ensemble shutdown -f nope");
+    transcript.types("ensemble shutdown -f echo nope");
+    transcript.types("ensemble shutdown -f echo echo");
+    drop(echo.crash());
+    transcript.types("ensemble shutdown -f echo");
+    let _echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
+    kvstore.signal(Signal::STOP);
+    transcript.types("ensemble shutdown -f kvstore --timeout 0.2");
+    transcript.types("ensemble shutdown -f --timeout 0.2 --json kvstore");
+    transcript.types("ensemble shutdown -f --timeout 0.5");
+    transcript.types("ensemble shutdown -f");
+    transcript.types("ensemble shutdown -f kvstore");
+    transcript.is("shutdown");
+    kvstore.signal(Signal::CONT);
+}
+
+#[test]
 fn a_ping_goes_on_after_a_lost_one_and_ends_with_the_summary() {
     let Ensemble { sandbox, registry: _registry, kvstore } = &ensemble();
     kvstore.signal(Signal::STOP);

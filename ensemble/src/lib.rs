@@ -63,6 +63,7 @@ mod message;
 mod node;
 mod resolve;
 mod role;
+mod trace;
 mod transport;
 mod wire;
 
@@ -90,5 +91,6 @@ pub use node::{
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};
+pub use trace::{TraceContext, TraceError};
 pub use transport::{MemoryNetwork, TransportError};
 pub use wire::limits::{CHUNK_BYTES, Limits, MAX_FRAME_BYTES, MAX_OPEN_STREAMS};

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{admin, completions, env, list, lookup, man, ping, registry, run, shutdown, up};
+use super::{admin, completions, env, events, list, lookup, man, ping, registry, run, shutdown, spawn, up};
 use crate::{app::Context, exit::Outcome};
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,9 @@ pub(crate) enum OfEnsemble {
     Run(run::Args),
     List(list::Args),
     Lookup(lookup::Args),
+    Spawn(spawn::Args),
     Ping(ping::Args),
+    Events(events::Args),
     Shutdown(shutdown::Args),
     Env(env::Args),
 }
@@ -51,7 +53,9 @@ pub(crate) fn execute(command: OfEnsemble, context: Context<'_>) -> Outcome {
         OfEnsemble::Run(args) => run::execute(args, context),
         OfEnsemble::List(args) => list::execute(args, context),
         OfEnsemble::Lookup(args) => lookup::execute(args, context),
+        OfEnsemble::Spawn(args) => spawn::execute(args, context),
         OfEnsemble::Ping(args) => ping::execute(args, context),
+        OfEnsemble::Events(args) => events::execute(args, context),
         OfEnsemble::Shutdown(args) => shutdown::execute(args, context),
         OfEnsemble::Env(args) => env::execute(args, context),
     }

@@ -4,6 +4,7 @@
 //! - of `servers`: `server`, `roles`, `addresses`, `state`, `incarnation`, `process_id`, `age_ms` (null of the registry),
 //!   `unheard_ms`;
 //! - of `actors`: `actor`, `messages`, `unanswered`, `is_alive`;
+//! - of `roles`: `role`, `about`, `options` (their keys), `is_running`;
 //! - of `connections`: `peer`, `incarnation`, `address`, `transport`, `is_outgoing`, `calls_out`, `calls_in`,
 //!   `received_bytes`, `sent_bytes`.
 
@@ -11,17 +12,21 @@ use clap::Subcommand;
 use ensemble::{ActorInfo, Address, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, ServerId};
 use serde::Serialize;
 
-use super::servers::{self, Row};
+use super::{
+    servers::{self, Row},
+    spawn,
+};
 use crate::{
     app::Context,
     console,
     exit::Outcome,
     human,
     options::ClientOptions,
+    spawning::{ListRoles, ROLES_ACTOR, RoleInfo},
     table::{Cell, Tone},
 };
 
-/// Lists servers, the actors of a server, or its connections
+/// Lists servers, or what a server has: actors, roles, connections
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,6 +61,18 @@ Examples:
         #[command(flatten)]
         client: ClientOptions,
     },
+    /// Lists the roles that can be started in a server, and those that it has
+    #[command(after_help = "\
+Only servers that `ensemble run` and `ensemble up` have started can start roles.
+
+Example:
+  $ ensemble list roles kvstore")]
+    Roles {
+        /// The server
+        server: ServerId,
+        #[command(flatten)]
+        client: ClientOptions,
+    },
     /// Lists the connections of a server, that of this command among them
     #[command(after_help = "\
 IN FLIGHT is what has not been answered yet: calls of the server (out) and calls of the peer (in).
@@ -74,6 +91,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     match args.what {
         What::Servers { client } => list_servers(context, &client),
         What::Actors { server, client } => list_actors(context, &client, &server),
+        What::Roles { server, client } => list_roles(context, &client, &server),
         What::Connections { server, client } => list_connections(context, &client, &server),
     }
 }
@@ -119,6 +137,41 @@ fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) 
                 ["ACTOR", "STATE", "UNANSWERED", "MESSAGES"],
                 &rows.iter().map(cells).collect::<Vec<_>>(),
             )
+        })
+    })
+}
+
+#[derive(Serialize)]
+struct RoleRow {
+    role: String,
+    about: String,
+    options: Vec<String>,
+    is_running: bool,
+}
+
+fn list_roles(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
+    console::run(context, client, async |console| {
+        let roles = console.ask(server, ROLES_ACTOR, ListRoles).await.map_err(spawn::starts_none(server))?;
+        let row = |info: RoleInfo| RoleRow {
+            role: info.name,
+            about: info.about,
+            options: info.options,
+            is_running: info.is_running,
+        };
+        let rows: Vec<RoleRow> = roles.into_iter().map(row).collect();
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
+            let cells = |row: &RoleRow| {
+                let state = match row.is_running {
+                    true => Cell::toned("running", Tone::Good),
+                    false => Cell::from("-"),
+                };
+                let options = row.options.iter().map(|key| format!("{}.{key}", row.role)).collect::<Vec<_>>();
+                let options = if options.is_empty() { "-".to_owned() } else { options.join(" ") };
+                [row.role.clone().into(), state, row.about.clone().into(), options.into()]
+            };
+            printer
+                .columns(["ROLE", "STATE", "ABOUT", "OPTIONS"], &rows.iter().map(cells).collect::<Vec<_>>())
         })
     })
 }

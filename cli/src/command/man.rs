@@ -17,6 +17,8 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: &Args, program: clap::Command) -> Outcome {
     let Some(dir) = &args.dir else {
+        let mut program = program.disable_help_subcommand(true);
+        program.build();
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(program).render(&mut page);
         rendered.map_err(|cause| Failure::of(Code::Failed, &cause))?;

@@ -3,6 +3,7 @@
 mod admin;
 pub(crate) mod completions;
 mod env;
+mod events;
 mod list;
 mod lookup;
 pub(crate) mod man;
@@ -11,6 +12,7 @@ mod registry;
 mod run;
 mod servers;
 mod shutdown;
+mod spawn;
 mod stop;
 mod up;
 

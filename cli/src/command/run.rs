@@ -48,7 +48,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
             builder = builder.role(role);
         }
         let node = builder.start().await?;
-        let started = match server::start(&node, roles, &registry, settings).await {
+        let started = match server::start(&node, context, roles, &registry).await {
             Ok(()) => server::announce_ready(context, &node, &node, ""),
             failed => failed,
         };

@@ -71,17 +71,21 @@ impl Row {
     fn cells(&self) -> [Cell; 7] {
         let tone = if self.state == Liveness::Reachable.to_string() { Tone::Good } else { Tone::Doubtful };
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-        let incarnation: String = self.incarnation.chars().take(INCARNATION_DIGITS).collect();
         [
             self.server.clone().into(),
             or_none(self.roles.join(",")).into(),
             Cell::toned(self.state.clone(), tone),
             self.age_ms.map_or_else(|| "-".to_owned(), human::duration_ms).into(),
             human::duration_ms(self.unheard_ms).into(),
-            incarnation.into(),
+            short(&self.incarnation).into(),
             or_none(self.addresses.join(" ")).into(),
         ]
     }
+}
+
+/// An incarnation as people see it.
+pub(super) fn short(incarnation: &str) -> String {
+    incarnation.chars().take(INCARNATION_DIGITS).collect()
 }
 
 /// Shows servers as a table, or as an array.

@@ -116,14 +116,14 @@ async fn start_server(
     setup: &ServerSetup,
     id: &ServerId,
     registry: &Node,
-    roles: Vec<ChosenRole<'_>>,
+    roles: Vec<ChosenRole>,
 ) -> Outcome<Node> {
     let mut builder = server::builder(id, context.settings.home(), setup)?;
     for role in &args.roles.roles.0 {
         builder = builder.role(role);
     }
     let node = builder.start().await?;
-    if let Err(failure) = server::start(&node, roles, &first_address(registry), context.settings).await {
+    if let Err(failure) = server::start(&node, context, roles, &first_address(registry)).await {
         server::abandon(&node).await;
         return Err(failure);
     }

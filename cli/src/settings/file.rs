@@ -28,7 +28,7 @@ const SERVER: &str = "server";
 type Texts = Vec<Sourced<String>>;
 
 /// What the file says. A file that is not there says nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
     of_all: BTreeMap<&'static str, Texts>,

@@ -26,7 +26,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const LISTEN_REGISTRY: &str = "listen-registry";
 
 /// What a command was told, by whichever of the ways.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     home: Sourced<Home>,
     file: ConfigFile,

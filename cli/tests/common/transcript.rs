@@ -47,7 +47,7 @@ impl<'a> Transcript<'a> {
     /// Notes what a command has shown that was started otherwise.
     #[track_caller]
     pub(crate) fn note(&mut self, line: &str, done: &Finished) {
-        writeln!(self.text, "$ {line}").unwrap();
+        writeln!(self.text, "$ {}", line.replace(self.sandbox.dir().to_str().unwrap(), "DIR")).unwrap();
         for line in done.out().lines() {
             writeln!(self.text, "{}", normalised(line, self.sandbox)).unwrap();
         }
@@ -102,7 +102,7 @@ fn is_variable(words: &[String], index: usize) -> bool {
 }
 
 fn normalised_word(word: &str) -> String {
-    let stem = word.trim_end_matches([',', ')', ';']);
+    let stem = word.trim_end_matches([',', ')', ';', ':']);
     let end = &word[stem.len()..];
     let is_hex = |text: &str| text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
     let is_time = |text: &str| {
@@ -134,7 +134,8 @@ fn json(text: &str) -> String {
         let (string, behind) = from.split_at(end);
         out.push_str(before);
         let content = string.trim_matches('"');
-        out.push_str(&format!("\"{}\"", normalised_word(content)));
+        let words: Vec<String> = content.split(' ').map(normalised_word).collect();
+        out.push_str(&format!("\"{}\"", words.join(" ")));
         rest = behind;
         if VARIABLE.contains(&content) && rest.starts_with(':') {
             let number = rest[1..].chars().take_while(|c| c.is_ascii_digit() || ".e-".contains(*c)).count();

@@ -155,7 +155,7 @@ impl Link {
         outbox.open(limits, now());
         self.tell_writer(outbox);
         let Stream { reader, writer, .. } = stream;
-        let caller = Caller { server: peer.server, incarnation: peer.incarnation };
+        let caller = Caller { server: peer.server, incarnation: peer.incarnation, trace: None };
         let end = pump::CloseAtEnd::new(Arc::clone(self), dispatch);
         tokio::task::spawn_local(pump::read(end, caller, reader));
         // Its polls of replies must not be cut short in the middle of a batch.
@@ -173,6 +173,11 @@ impl Link {
     /// Who the other end has proved to be, once the connection stands.
     pub(crate) fn peer(&self) -> Option<&PeerIdentity> {
         self.peer.get().map(|(peer, _)| peer)
+    }
+
+    /// The address at which the other end was reached, if this side has opened the connection and it stands.
+    pub(crate) fn reached_at(&self) -> Option<&Address> {
+        self.peer.get().filter(|_| self.is_initiator).map(|(_, address)| address)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

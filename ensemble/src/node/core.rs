@@ -35,6 +35,7 @@ use crate::{
     id::{Incarnation, RoleName, ServerId},
     message::{Caller, RemoteMessage},
     resolve::Resolve,
+    trace::TraceContext,
     transport::Transports,
     wire::{
         frame::Route,
@@ -184,8 +185,8 @@ impl Core {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn caller(&self) -> Caller {
-        Caller { server: self.server.clone(), incarnation: self.incarnation }
+    pub(super) fn caller(&self, trace: Option<TraceContext>) -> Caller {
+        Caller { server: self.server.clone(), incarnation: self.incarnation, trace }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -339,7 +340,12 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
         let original = self.original.as_ref().and_then(Weak::upgrade);
-        original.as_deref().unwrap_or(self).deliver(peer, route.actor, route.message, &payload)
+        let core = original.as_deref().unwrap_or(self);
+        let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
+            return core.deliver(peer, route.actor, route.message, &payload);
+        };
+        let caller = Caller { trace: Some(trace), ..peer.clone() };
+        core.deliver(&caller, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {

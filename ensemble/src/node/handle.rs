@@ -254,7 +254,15 @@ impl Node {
         peers::lost(Arc::downgrade(self.core()), server.clone(), incarnation)
     }
 
-    /// Says where a server is, so that no resolver is asked for it.
+    /// Says which start of a server is the one to send to, for whoever hears of it otherwise than by a connection: a registry's
+    /// client. A connection with another start is not used for what is sent from now on (it may be dead without having ended);
+    /// what is under way on it goes on. That the server could not be reached a moment ago is forgotten.
+    pub fn started_anew(&self, server: &ServerId, incarnation: Incarnation) {
+        self.core().peers.started_anew(server, incarnation);
+    }
+
+    /// Says where a server is, so that no resolver is asked for it. A connection that was opened to another address is
+    /// not used for what is sent from now on.
     pub fn set_route(&self, server: ServerId, addresses: Vec<Address>) {
         self.core().peers.set_route(server, addresses);
     }

@@ -6,6 +6,7 @@ mod builder;
 mod control;
 mod core;
 mod exports;
+mod failing;
 mod handle;
 mod invoke;
 mod manage;
@@ -13,14 +14,19 @@ mod peers;
 mod race;
 mod remote;
 mod restart;
-#[cfg(test)]
-mod silence_tests;
 mod supervise;
 mod terminated;
-#[cfg(test)]
-mod tests;
 mod warnings;
 mod watch;
+
+#[cfg(test)]
+mod moving_tests;
+#[cfg(test)]
+mod silence_tests;
+#[cfg(test)]
+mod test_net;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{NodeBuilder, StartError};
 pub use control::{

@@ -1,6 +1,6 @@
 //! Peers that are silent or take nothing, on a clock that passes idle time at once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
 use serde::{Deserialize, Serialize};
@@ -9,64 +9,16 @@ use tokio::{
     time::{Instant, pause, sleep, timeout},
 };
 
-use super::{Exports, NODE_ACTOR, Node, TerminationReason, core::peer_limits};
+use super::{
+    Exports, NODE_ACTOR, Node, TerminationReason,
+    test_net::{LONG, Net},
+};
 use crate::{
-    address::Address,
     connection,
-    cookie::Cookie,
     error::{CallError, NotSent, Unknown},
-    handshake::{Agent, Local},
-    id::{Incarnation, ServerId},
     message::RemoteMessage,
-    transport::{Listener, MemoryNetwork, Stream, Transports},
     wire::limits::Limits,
 };
-
-const LONG: Duration = Duration::from_secs(100_000);
-
-struct Net {
-    cookie: Cookie,
-    network: Arc<MemoryNetwork>,
-}
-
-impl Net {
-    fn new() -> Self {
-        Self { cookie: Cookie::generate().unwrap(), network: MemoryNetwork::new() }
-    }
-
-    async fn node(&self, name: &str, listen: Option<&str>) -> Node {
-        let builder = Node::builder(name).cookie(self.cookie.clone()).memory(Arc::clone(&self.network));
-        let builder = match listen {
-            Some(at) => builder.listen(at.parse().unwrap()),
-            None => builder,
-        };
-        builder.start().await.unwrap()
-    }
-
-    /// A node, and the other end of its connection to `server`, which nobody serves.
-    async fn connected(&self) -> (Node, Stream, Listener) {
-        let address: Address = "mem:server".parse().unwrap();
-        let transports = Transports { allow_plain_tcp: false, memory: Some(Arc::clone(&self.network)) };
-        let mut listener = transports.listen(&address).await.unwrap();
-        let node = self.node("client", None).await;
-        node.set_route(ServerId::new("server").unwrap(), vec![address]);
-        node.remote("server", NODE_ACTOR).try_send(super::Ping).unwrap();
-        let stream = self.accept(&mut listener).await;
-        (node, stream, listener)
-    }
-
-    async fn accept(&self, listener: &mut Listener) -> Stream {
-        let mut stream = listener.accept().await.unwrap();
-        let local = Local {
-            server: ServerId::new("server").unwrap(),
-            incarnation: Incarnation::fresh(),
-            limits: peer_limits(&Limits::default()),
-            agent: Agent::this(),
-        };
-        connection::accept(&mut stream, local, &self.cookie, None, &mut None).await.unwrap();
-        stream
-    }
-}
 
 /// So many seconds on the test's clock, and a little for what is done in them.
 fn took(since: Instant, seconds: u64) -> bool {
@@ -190,17 +142,10 @@ async fn peers_that_answer_stay_connected_while_nothing_happens() {
 async fn without_a_limit_nobody_is_lost() {
     let net = Net::new();
     let limits = Limits { keep_alive: Duration::MAX, ..Limits::default() };
-    let builder = Node::builder("server").cookie(net.cookie.clone()).memory(Arc::clone(&net.network));
-    let server = builder.limits(limits).listen("mem:server".parse().unwrap()).start().await.unwrap();
-    let transports = Transports { allow_plain_tcp: false, memory: Some(Arc::clone(&net.network)) };
-    let mut stream = transports.connect(&server.addresses()[0]).await.unwrap();
-    let local = Local {
-        server: ServerId::new("client").unwrap(),
-        incarnation: Incarnation::fresh(),
-        limits: peer_limits(&Limits::default()),
-        agent: Agent::this(),
-    };
-    connection::connect(&mut stream, local, &net.cookie, None).await.unwrap();
+    let builder = net.builder("server").limits(limits).listen("mem:server".parse().unwrap());
+    let server = builder.start().await.unwrap();
+    let mut stream = net.transports().connect(&server.addresses()[0]).await.unwrap();
+    connection::connect(&mut stream, Net::local("client"), &net.cookie, None).await.unwrap();
     pause();
     let mut byte = [0];
     let heard = timeout(Duration::from_secs(7 * 24 * 3600), stream.reader.read(&mut byte)).await;

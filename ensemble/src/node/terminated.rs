@@ -161,7 +161,7 @@ struct Watching {
 impl Watching {
     fn ask(&self) -> CallFuture<Watch> {
         let watch = Watch { number: self.number };
-        send_over(&self.link, &self.actor, self.number, None, &watch, WATCH_TIMEOUT)
+        send_over(&self.link, &self.actor, self.number, &watch, WATCH_TIMEOUT)
     }
 
     async fn wait(&self, mut asked: CallFuture<Watch>) -> TerminationReason {

@@ -119,6 +119,7 @@ macro_rules! on_every_socket {
 on_every_socket!(
     what_is_no_handshake_is_refused,
     silent_peers_are_dropped_in_time,
+    a_request_is_given_up_when_the_time_it_names_is_over,
     frames_against_the_protocol_end_their_connection_only,
     a_peer_that_never_reads_holds_up_nobody,
     peers_that_do_not_authenticate_are_limited,
@@ -176,10 +177,12 @@ async fn silent_peers_are_dropped_in_time(net: Net) {
     // The other way round: what answers at an address says nothing, or nonsense.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at: Address = format!("tcp:{}", listener.local_addr().unwrap()).parse().unwrap();
-    client.set_route("odd".parse().unwrap(), vec![at]);
+    client.set_route("odd".parse().unwrap(), vec![at.clone()]);
     let odd = client.remote("odd", "tester").with_timeout(LONG);
     let timed_out = NotSent::Unreachable(ConnectFailure::TimedOut);
     assert_eq!(odd.ping().await, Err(timed_out.into()));
+    // So that it is tried again at once.
+    client.set_route("odd".parse().unwrap(), vec![at]);
     let answer = async {
         let (_silent, _) = listener.accept().await.unwrap();
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -188,6 +191,22 @@ async fn silent_peers_are_dropped_in_time(net: Net) {
     };
     let (call, _socket) = tokio::join!(odd.ping(), answer);
     assert_eq!(call, Err(NotSent::Unreachable(ConnectFailure::Protocol).into()));
+}
+
+/// Whoever has sent it does nothing more.
+async fn a_request_is_given_up_when_the_time_it_names_is_over(net: Net) {
+    let (server, shared, _) = net.pair().await;
+    let mut raw = Raw::authenticated(&server.addresses()[0], &net.cookie, "raw").await;
+    raw.say(&request(1, "test.occupy", &[])).await;
+    raw.say_frame(1, &[number(2), number(20), route("tester", "test.record"), vec![9]].concat()).await;
+    let mut reply = [0; 7];
+    raw.0.read_exact(&mut reply).await.unwrap();
+    // A reply to the second, with status 33.
+    assert_eq!(reply, [0, 0, 0, 3, 3, 2, 33]);
+    shared.open();
+    raw.0.read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply[4..], [3, 1, 0]);
+    assert_eq!(server.remote("server", "tester").send(Seen()).await, Ok(vec![]));
 }
 
 async fn frames_against_the_protocol_end_their_connection_only(net: Net) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod authority;
+mod by_role;
 mod common;
 mod contests;
 mod finding;
