@@ -105,6 +105,13 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
         Ok((exported, Start { gone, released }))
     }
 
+    /// The node, while it runs and the name is still this actor's.
+    fn core_that_wants_it(&self) -> Option<Arc<Core>> {
+        let core = self.core.upgrade()?;
+        let is_wanted = core.is_running() && core.exports.is_supervised_by(&self.name, &self.supervision);
+        is_wanted.then_some(core)
+    }
+
     async fn run(mut self, mut restarts: Restarts, first: Start) {
         let mut next = Some(first);
         while let Some(start) = next {
@@ -121,9 +128,7 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
         mut released: oneshot::Receiver<()>,
     ) -> Option<Start> {
         loop {
-            if !self.core.upgrade()?.exports.is_supervised_by(&self.name, &self.supervision) {
-                return None;
-            }
+            self.core_that_wants_it()?;
             let actor = &self.name;
             let pause = match restarts.decide(ending, now()) {
                 Decision::RestartAfter(pause) => pause,
@@ -143,7 +148,8 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
                 _ = &mut released => return None,
                 () = tokio::time::sleep(pause) => {}
             }
-            let core = self.core.upgrade()?;
+            // Nothing is made that would outlive what a node that shuts down closes.
+            let core = self.core_that_wants_it()?;
             match self.start() {
                 Ok((exported, start)) => {
                     self.supervision.restarts.fetch_add(1, Ordering::Relaxed);
