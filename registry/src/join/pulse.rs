@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix::System;
 use ensemble::{Address, Incarnation, Node, ServerId};
 use tokio::time::sleep;
 
@@ -150,7 +152,12 @@ impl Helper {
                 Look::Again(wait) => thread::park_timeout(wait),
                 Look::Help => {
                     tracing::warn!(server = %self.id, "the node's thread is held up; its lease is kept without it");
-                    actix::System::new().block_on(self.help());
+                    // Making a runtime panics when the system has no descriptors left.
+                    if panic::catch_unwind(AssertUnwindSafe(|| System::new().block_on(self.help()))).is_err()
+                    {
+                        tracing::error!(server = %self.id, "the lease could not be kept; trying again");
+                        thread::park_timeout(self.signs.lease() / LOOKS_PER_LEASE);
+                    }
                 }
             }
         }
