@@ -139,6 +139,9 @@ pub enum Refusal {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The actor has ended, and is about to be started again.
+    #[error("the actor is being restarted")]
+    Restarting,
     /// A reason of a newer version of the protocol.
     #[error("reason {0}")]
     Other(u16),

@@ -5,9 +5,10 @@
 //! the rounds, their spread, and the median of the ratios to the floor within each round. How the store does without
 //! the way to another process, the benchmark `store` tells.
 //!
-//! A put through the client wakes a thread four times more than a bare one does. On a virtual machine whose processors
-//! halt when they are idle, waking one costs some 50 µs, which is most of the difference; `taskset -c 0` before the
-//! command keeps everything on one processor, which need not be woken.
+//! The client in the server's own process shows what the actor and the client cost; the one in another process adds the
+//! way there and back. Over that way a put wakes a thread four times more than a bare one does. On a virtual machine
+//! whose processors halt when they are idle, waking one costs some 50 µs, which is most of the difference: `taskset -c 0`
+//! before the command keeps everything on one processor, which need not be woken.
 //!
 //! `cargo bench -p ensemble-kvstore --bench client [-- ROUNDS]`; `BENCH_DIR` puts the files elsewhere than in the
 //! system's temporary directory.
@@ -101,17 +102,19 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let next = Cell::new(0);
-        let fill = concurrently(256, KEYS as usize, {
-            let client = server.client.clone();
-            move || {
-                let (client, key) = (client.clone(), next.replace(next.get() + 1));
-                async move { put(&client, key).await }
-            }
-        });
-        system.block_on(fill);
+        system.block_on(fill(&server.client));
         Ok(server)
     }
+}
+
+/// Puts all the keys.
+async fn fill(client: &Client) {
+    let (client, next) = (client.clone(), Cell::new(0));
+    let put_next = move || {
+        let (client, key) = (client.clone(), next.replace(next.get() + 1));
+        async move { put(&client, key).await }
+    };
+    concurrently(256, KEYS as usize, put_next).await;
 }
 
 async fn put(client: &Client, key: u64) {
@@ -138,18 +141,21 @@ const FLOOR: Contender = ("bare heed, 1 put per transaction", |bench, random| {
 });
 
 /// The first is the floor.
-const SINGLE: [Contender; 3] = [
+const SINGLE: [Contender; 4] = [
     FLOOR,
     // What of the next is the store's, without the way to another process.
     ("Engine in this process, 1 writer", |bench, random| bench.engine_puts(random, SINGLE_PUTS)),
-    ("Client, 1 writer", |bench, random| bench.puts(&bench.single, random, 1, SINGLE_PUTS)),
+    ("Client in the server's process, 1 writer", |bench, random| {
+        bench.puts(&bench.local, random, 1, SINGLE_PUTS)
+    }),
+    ("Client, 1 writer", |bench, random| bench.puts(&bench.single.client, random, 1, SINGLE_PUTS)),
 ];
 
 /// The first is the floor.
 const SHARED: [Contender; 3] = [
     FLOOR,
-    ("Client, 16 writers", |bench, random| bench.puts(&bench.shared, random, 16, 16 * 20)),
-    ("Client, 256 writers", |bench, random| bench.puts(&bench.shared, random, 256, 256 * 10)),
+    ("Client, 16 writers", |bench, random| bench.puts(&bench.shared.client, random, 16, 16 * 20)),
+    ("Client, 256 writers", |bench, random| bench.puts(&bench.shared.client, random, 256, 256 * 10)),
 ];
 
 /// The first is the floor.
@@ -173,6 +179,10 @@ struct Bench {
     bare: Bare,
     engine: Engine,
     _engine_directory: TempDir,
+    /// Of a store that this process offers itself.
+    local: Client,
+    _local_node: Node,
+    _local_directory: TempDir,
     single: Server,
     shared: Server,
     system: SystemRunner,
@@ -189,8 +199,8 @@ impl Bench {
         puts
     }
 
-    fn puts(&self, server: &Server, random: &Random, writers: usize, puts: usize) -> usize {
-        let (client, random) = (server.client.clone(), random.clone());
+    fn puts(&self, client: &Client, random: &Random, writers: usize, puts: usize) -> usize {
+        let (client, random) = (client.clone(), random.clone());
         self.system.block_on(concurrently(writers, puts, move || {
             let (client, key) = (client.clone(), random.key());
             async move { put(&client, key).await }
@@ -302,7 +312,19 @@ fn measure(rounds: usize) -> AnyResult<()> {
     let store = Store::open(directory.path(), StoreOptions::default())?;
     let keys = (0..KEYS).map(|key| Write::put(key_bytes(key).to_vec(), &VALUE[..])).collect();
     assert!(store.apply(keys).iter().all(Result::is_ok));
+    let local_directory = TempDir::new_in(&parent)?;
+    let local_node = system.block_on(async {
+        let node = Node::builder("kvstore").cookie(Cookie::from_bytes(COOKIE)).start().await?;
+        let context = RoleContext::new(node.clone(), local_directory.path().to_owned(), BTreeMap::new());
+        KvStoreRole.start(context).await?;
+        AnyResult::Ok(node)
+    })?;
+    let local = Client::new(&local_node, "kvstore").with_timeout(Duration::from_secs(60));
+    system.block_on(fill(&local));
     let bench = Bench {
+        local,
+        _local_node: local_node,
+        _local_directory: local_directory,
         bare: Bare::open(&parent)?,
         engine: Engine::start(store, &EngineOptions::default())?,
         _engine_directory: directory,
@@ -352,13 +374,13 @@ impl Rates {
 
     fn print(&self, title: &str, contenders: &[Contender]) {
         let (floor, _) = contenders[0];
-        println!("\n{title:<34} {:>10} {:>10} {:>10} {:>9}", "median/s", "lowest", "highest", "of floor");
+        println!("\n{title:<42} {:>10} {:>10} {:>10} {:>9}", "median/s", "lowest", "highest", "of floor");
         for (name, _) in contenders {
             let rates = &self.0[name];
             let ratios = rates.iter().zip(&self.0[floor]).map(|(rate, floor)| rate / floor).collect();
             let (ratio, ..) = spread(ratios);
             let (median, lowest, highest) = spread(rates.clone());
-            println!("{name:<34} {median:>10.0} {lowest:>10.0} {highest:>10.0} {ratio:>8.2}x");
+            println!("{name:<42} {median:>10.0} {lowest:>10.0} {highest:>10.0} {ratio:>8.2}x");
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The command line of `kvstorec`, and what carries out which subcommand.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
 
 use super::{get, get_object, key::Key, put, put_object, remove};
 use crate::{
+    command::{completions, man},
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
+    settings::Settings,
     usage,
 };
 
@@ -47,6 +49,24 @@ enum Command {
     Remove(remove::Args),
     GetObject(get_object::Args),
     PutObject(put_object::Args),
+    #[command(flatten)]
+    OfProgram(OfProgram),
+}
+
+/// What is about the program itself, and needs no store.
+#[derive(Debug, Subcommand)]
+enum OfProgram {
+    #[command(after_help = "\
+Examples:
+  $ kvstorec completions bash > ~/.local/share/bash-completion/completions/kvstorec
+  $ kvstorec completions zsh > ~/.zfunc/_kvstorec
+  $ kvstorec completions fish > ~/.config/fish/completions/kvstorec.fish")]
+    Completions(completions::Args),
+    #[command(after_help = "\
+Examples:
+  $ kvstorec man | man -l -
+  $ kvstorec man ~/.local/share/man/man1")]
+    Man(man::Args),
 }
 
 /// Which store, and which key in it.
@@ -95,24 +115,28 @@ pub(super) enum ObjectFormat {
 
 /// Runs `kvstorec` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let args: Vec<OsString> = env::args_os().collect();
+    let matches = Cli::command().try_get_matches_from(&args);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => match execute(cli) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(NAME),
         },
-        Err(error) => usage::report(NAME, &error),
+        Err(error) => usage::report(NAME, &usage::command_of(&Cli::command(), &args), &error),
     }
 }
 
 fn execute(cli: Cli) -> Outcome {
-    let globals = &cli.globals;
+    let load = || Settings::load(&cli.globals);
     match cli.command {
-        Command::Get(args) => get::execute(&args, globals),
-        Command::Put(args) => put::execute(&args, globals),
-        Command::Remove(args) => remove::execute(&args, globals),
-        Command::GetObject(args) => get_object::execute(&args, globals),
-        Command::PutObject(args) => put_object::execute(&args, globals),
+        Command::Get(args) => get::execute(&args, &load()?),
+        Command::Put(args) => put::execute(&args, &load()?),
+        Command::Remove(args) => remove::execute(&args, &load()?),
+        Command::GetObject(args) => get_object::execute(&args, &load()?),
+        Command::PutObject(args) => put_object::execute(&args, &load()?),
+        Command::OfProgram(OfProgram::Completions(args)) => completions::execute(&args, Cli::command()),
+        Command::OfProgram(OfProgram::Man(args)) => man::execute(&args, Cli::command()),
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{cli::Place, key::JsonKey, store::with_store};
-use crate::{exit::Outcome, options::GlobalOptions};
+use crate::{exit::Outcome, settings::Settings};
 
 /// Removes a key; that there is none is no error
 #[derive(Debug, clap::Args)]
@@ -22,10 +22,11 @@ struct Removed<'a> {
     removed: bool,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
-        let done = store.client.remove(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
+        let done =
+            store.getting(store.client.remove(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
         let removed = Removed { key: store.key.in_json(), removed: done.existed() };
-        globals.printer().result(&removed, |_| String::new())
+        settings.printer().result(&removed, |_| String::new())
     })
 }

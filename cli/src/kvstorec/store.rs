@@ -8,7 +8,8 @@ use super::{cli::Place, key::Key};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    human, progress,
+    settings::Settings,
     translate,
 };
 
@@ -29,13 +30,13 @@ fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Dura
 /// Runs `work` with the store at `place`.
 pub(super) fn with_store(
     place: &Place,
-    globals: &GlobalOptions,
+    settings: &Settings,
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
-    console::run_with(globals, &place.client, globals.timeout(), async |console| {
-        let client = Client::new(&console.node, &place.server).with_timeout(globals.timeout());
+    console::run_with(settings, &place.client, settings.timeout(), async |console| {
+        let client = Client::new(&console.node, &place.server).with_timeout(settings.timeout());
         let server = place.server.to_string();
-        let given_timeout = globals.given_timeout();
+        let given_timeout = settings.given_timeout();
         work(Store { client, key: place.key(), console, server, given_timeout }).await
     })
 }
@@ -51,8 +52,22 @@ impl Store {
         let mut target = self.console.target(&self.server, kvstore::ACTOR);
         target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
         let client = self.client.clone().with_timeout(target.timeout);
-        let done = client.put(self.key.bytes(), value).await;
+        let bytes = value.len() as u64;
+        let text = async || {
+            let sent = self.console.traffic(&self.server).await.0.min(bytes);
+            format!("storing {} of {}", human::bytes(sent), human::bytes(bytes))
+        };
+        let done = progress::showing(text, client.put(self.key.bytes(), value)).await;
         done.map_err(|why| translate::store(&why, &self.key, target))
+    }
+
+    /// Waits for a value from the store.
+    pub(super) async fn getting<T>(&self, get: impl Future<Output = T>) -> T {
+        let text = async || {
+            let received = self.console.traffic(&self.server).await.1;
+            format!("waiting for {}, {} so far", self.server, human::bytes(received))
+        };
+        progress::showing(text, get).await
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {

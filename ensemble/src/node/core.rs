@@ -23,6 +23,7 @@ use super::{
     manage::{self, Ping, Shutdown},
     peers::Peers,
     warnings::{Verdict, WINDOW, Warnings, shown},
+    watch::{self as watching, Watch, Watches},
 };
 use crate::{
     address::Address,
@@ -34,6 +35,7 @@ use crate::{
     id::{Incarnation, RoleName, ServerId},
     message::{Caller, RemoteMessage},
     resolve::Resolve,
+    trace::TraceContext,
     transport::Transports,
     wire::{
         frame::Route,
@@ -70,6 +72,9 @@ pub(crate) struct Core {
     /// How often its roles or addresses have changed.
     pub(super) changes: watch::Sender<u64>,
     state: AtomicU8,
+    /// Becomes true when the node begins to drain.
+    draining: watch::Sender<bool>,
+    pub(super) watches: Watches,
     pub(super) shutdown_requested: Notify,
     pub(super) stop_listening: Notify,
     pub(super) stopped: Notify,
@@ -129,6 +134,8 @@ impl Core {
             addresses: RwLock::default(),
             changes: watch::Sender::new(0),
             state: AtomicU8::new(RUNNING),
+            draining: watch::Sender::new(false),
+            watches: Watches::default(),
             shutdown_requested: Notify::new(),
             stop_listening: Notify::new(),
             stopped: Notify::new(),
@@ -178,8 +185,8 @@ impl Core {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn caller(&self) -> Caller {
-        Caller { server: self.server.clone(), incarnation: self.incarnation }
+    pub(super) fn caller(&self, trace: Option<TraceContext>) -> Caller {
+        Caller { server: self.server.clone(), incarnation: self.incarnation, trace }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -192,7 +199,16 @@ impl Core {
 
     /// Begins to drain; says whether it is the first to.
     pub(super) fn begin_draining(&self) -> bool {
-        self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let begun = self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire);
+        if begun.is_ok() {
+            self.draining.send_replace(true);
+        }
+        begun.is_ok()
+    }
+
+    /// Says when the node begins to drain.
+    pub(super) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     pub(super) fn set_stopped(&self) {
@@ -238,10 +254,11 @@ impl Core {
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
         if let Some(invoke) = exported.invoke(message) {
-            return invoke.invoke(payload, caller, &exported.load, self);
+            return invoke.invoke(payload, caller, &exported, self);
         }
         match std::str::from_utf8(message).unwrap_or_default() {
-            Ping::NAME => exported.manager.ping(),
+            Watch::NAME => watching::begin(self, caller, &exported, payload),
+            Ping::NAME => exported.manager.ping().unwrap_or_else(|| refused(exported.refusal())),
             Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
                 self.shutdown_requested.notify_one();
@@ -323,7 +340,12 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
         let original = self.original.as_ref().and_then(Weak::upgrade);
-        original.as_deref().unwrap_or(self).deliver(peer, route.actor, route.message, &payload)
+        let core = original.as_deref().unwrap_or(self);
+        let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
+            return core.deliver(peer, route.actor, route.message, &payload);
+        };
+        let caller = Caller { trace: Some(trace), ..peer.clone() };
+        core.deliver(&caller, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {

@@ -21,8 +21,9 @@ use actix::{
 use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
+use tracing::{Span, field::Empty};
 
-use super::core::Core;
+use super::{core::Core, exports::Exported};
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
@@ -80,7 +81,7 @@ impl Drop for Entered {
 /// One message type of one exported actor, the types erased.
 pub(super) trait Invoke: Send + Sync {
     /// Begins a call from another node.
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched;
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched;
 
     /// The actor's `Recipient` of the message type, for calls from the own node.
     fn recipient(&self) -> Box<dyn Any>;
@@ -105,7 +106,21 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched {
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched {
+        let span = tracing::debug_span!(
+            "serve",
+            at = %core.server,
+            from = %caller.server(),
+            actor = %exported.name,
+            message = M::NAME,
+            trace_id = caller.trace().map(|trace| display(trace.shown_id())),
+            outcome = Empty,
+        );
+        let entered = span.enter();
+        let refused = |why| {
+            span.record("outcome", "refused");
+            Dispatched::Settled(Status::Refused(why))
+        };
         // A panic in a message's type is that message's failure, not that of all others on the connection.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut message = M::decode(payload)?;
@@ -118,18 +133,19 @@ where
                 if core.may_warn() {
                     tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
                 }
-                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+                return refused(Refusal::Malformed);
             }
             Err(_) => {
                 tracing::error!(peer = %caller.server(), message = M::NAME, "a message's type panicked");
-                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+                return refused(Refusal::Malformed);
             }
         };
         if !self.addr.connected() {
-            return Dispatched::Settled(Status::Refused(Refusal::NoSuchActor));
+            return refused(exported.refusal());
         }
         let request = self.addr.clone().send(message);
-        Dispatched::Pending(Box::pin(Asked { request, _entered: load.enter() }))
+        drop(entered);
+        Dispatched::Pending(Box::pin(Asked { request, span, _load: exported.load.enter() }))
     }
 
     fn recipient(&self) -> Box<dyn Any> {
@@ -160,7 +176,8 @@ pin_project! {
     {
         #[pin]
         request: Request<A, M>,
-        _entered: Entered,
+        span: Span,
+        _load: Entered,
     }
 }
 
@@ -177,9 +194,13 @@ where
         payload: &mut BytesMut,
         tail: &mut Bytes,
     ) -> Poll<Status> {
-        let Ok(result) = ready!(self.project().request.poll(cx)) else {
+        let this = self.project();
+        let _entered = this.span.enter();
+        let Ok(result) = ready!(this.request.poll(cx)) else {
+            this.span.record("outcome", "died");
             return Poll::Ready(Status::Failed(Failure::Died));
         };
+        this.span.record("outcome", "answered");
         let start = payload.len();
         let encoded = catch_unwind(AssertUnwindSafe(|| {
             M::encode_result(&result, payload).map(|()| M::result_tail(&result))
