@@ -88,16 +88,17 @@ impl App {
 
     /// Runs the command that `args` say; the first of them is the program.
     pub fn run_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-        match self.parse(args) {
+        let args: Vec<OsString> = args.into_iter().collect();
+        match self.parse(&args) {
             Ok(cli) => match self.execute(cli) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(failure) => failure.report(self.name),
             },
-            Err(error) => usage::report(self.name, &error),
+            Err(error) => usage::report(self.name, &usage::command_of(&self.command(), &args), &error),
         }
     }
 
-    fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    fn parse(&self, args: &[OsString]) -> Result<Cli, clap::Error> {
         let matches = self.command().try_get_matches_from(args)?;
         Cli::from_arg_matches(&matches)
     }
@@ -123,6 +124,10 @@ impl RoleSet {
     /// As [`App::command`].
     pub(crate) fn command(&self, name: &'static str) -> clap::Command {
         let mut command = usage::rename_examples(Cli::command().name(name).bin_name(name), HELP_NAME, name);
+        let default = self.default_roles();
+        command = command.mut_subcommand("up", |up| {
+            up.mut_arg("roles", |roles| roles.required(false).default_value(default))
+        });
         for starts_roles in ["run", "up"] {
             command = command.mut_subcommand(starts_roles, |subcommand| {
                 let examples = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();

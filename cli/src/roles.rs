@@ -44,6 +44,14 @@ impl RoleSet {
         self.0.iter().map(|role| role.name())
     }
 
+    /// What a server of `up` is to have unless something else is said: a store, or else all that the program has.
+    pub(crate) fn default_roles(&self) -> String {
+        match self.get(kvstore::ACTOR) {
+            Some(role) => role.name().to_owned(),
+            None => self.names().collect::<Vec<_>>().join(","),
+        }
+    }
+
     /// For the help of the commands that start roles.
     pub(crate) fn help(&self) -> String {
         let mut text = String::from("Roles:\n");

@@ -100,7 +100,7 @@ fn without_registry(why: Failure, server: Option<&ServerId>, context: Context<'_
     let name = server.map_or("SERVER", ServerId::as_str);
     let socket = server.and_then(|server| home.socket(server).ok());
     let address = socket.map_or_else(|| "ADDRESS".to_owned(), |socket| socket.to_string());
-    let begin = "start it, say where it is with --registry";
+    let begin = "start it with `ensemble registry`, say where it is with --registry";
     let end = format!("`{} shutdown {name} --at {address}`", context.name);
     why.advise(match server {
         Some(_) => format!("{begin}, or do without it: {end}"),

@@ -27,7 +27,6 @@ const DEFAULT_LOG_LEVEL: &str = "warn";
 /// Runs a registry and a server with roles, in one process
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_arg("roles", |arg| arg.required(false).default_value("kvstore")),
     mut_arg("listen", |arg| arg.help("Address at which the server listens; repeatable [default: a socket in the home]")),
     mut_arg("level", |arg| arg.help("Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [default: warn]")),
     after_help = "\

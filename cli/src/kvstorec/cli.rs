@@ -1,6 +1,6 @@
 //! The command line of `kvstorec`, and what carries out which subcommand.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
@@ -115,13 +115,15 @@ pub(super) enum ObjectFormat {
 
 /// Runs `kvstorec` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let args: Vec<OsString> = env::args_os().collect();
+    let matches = Cli::command().try_get_matches_from(&args);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => match execute(cli) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(NAME),
         },
-        Err(error) => usage::report(NAME, &error),
+        Err(error) => usage::report(NAME, &usage::command_of(&Cli::command(), &args), &error),
     }
 }
 
