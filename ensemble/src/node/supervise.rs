@@ -87,6 +87,8 @@ pub(super) fn start<A: Actor>(
         restarts: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
     });
+    // Nothing is made in vain, but in a race, which `insert` decides.
+    core.exports.check_free(name)?;
     let mut supervisor = Supervisor { core: core.weak.clone(), name: name.clone(), supervision, make };
     let (exported, first) = supervisor.start()?;
     core.exports.insert(exported)?;

@@ -232,6 +232,24 @@ async fn an_actor_is_not_made_again_while_its_node_shuts_down() {
 }
 
 #[actix::test]
+async fn nothing_is_made_under_a_name_that_is_not_free() {
+    let (server, shared) = Net::new(Transport::Memory).serve("server").await;
+    let made = Rc::new(Cell::new(0));
+    let export = || {
+        let (count, kept) = (Rc::clone(&made), shared.clone());
+        server.export_supervised("tester", RestartPolicy::default(), move || {
+            count.set(count.get() + 1);
+            tester(&kept)
+        })
+    };
+    assert_eq!(export(), Err(ExportError::InUse { name: "tester".parse().unwrap() }));
+    server.shutdown();
+    server.run_until(std::future::pending()).await;
+    assert_eq!(export(), Err(ExportError::ShuttingDown));
+    assert_eq!(made.get(), 0);
+}
+
+#[actix::test]
 async fn only_what_its_export_starts_is_supervised() {
     let (server, shared) = Net::new(Transport::Memory).serve("server").await;
     let make = move || with_messages(Exports::of(Tester { shared: shared.clone(), node: None }.start()));
