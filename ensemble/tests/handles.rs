@@ -14,7 +14,7 @@ use std::{
 
 use ensemble::{
     Address, ConnectFailure, Cookie, Incarnation, MemoryNetwork, NODE_ACTOR, Node, NodeBuilder, NodeInfo,
-    NotSent, Resolve, Resolving, RoleName, ServerId,
+    NotSent, Refusal, Resolve, Resolving, RoleName, ServerId,
 };
 
 struct World {
@@ -183,6 +183,25 @@ async fn a_twin_has_connections_of_its_own_and_the_same_actors() {
     drop(twin);
     peer.lost(&id("a"), node.incarnation()).await;
     assert!(peer.remote("a", "node2").ping().await.is_err());
+}
+
+#[actix::test]
+async fn what_comes_in_over_a_twin_is_for_the_node_or_nobody() {
+    let world = World::new();
+    let peer = world.listening("peer", "peer").await;
+    let node = world.builder("a").start().await.unwrap();
+    let first = node.twin().unwrap();
+    let twin = first.twin().unwrap();
+    first.export("silent", ensemble::Exports::start(Silent)).unwrap();
+    twin.set_route(id("peer"), peer.addresses());
+    twin.remote("peer", NODE_ACTOR).ping().await.unwrap();
+    let remote = peer.remote("a", "silent");
+    assert_eq!(remote.ping().await, Err(Refusal::NoSuchActor.into()));
+    node.export("silent", ensemble::Exports::start(Silent)).unwrap();
+    assert_eq!(remote.ping().await, Ok(()));
+    drop((first, node));
+    assert_eq!(remote.ping().await, Err(Refusal::ShuttingDown.into()));
+    drop(twin);
 }
 
 struct Silent;

@@ -114,7 +114,8 @@ impl Core {
             transports: self.transports.clone(),
             arbiter,
         };
-        Self::with_identity(parts, self.incarnation, Some(self.weak.clone()))
+        let original = self.original.clone().unwrap_or_else(|| self.weak.clone());
+        Self::with_identity(parts, self.incarnation, Some(original))
     }
 
     fn with_identity(parts: CoreParts, incarnation: Incarnation, original: Option<Weak<Self>>) -> Arc<Self> {
@@ -339,8 +340,12 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
-        let original = self.original.as_ref().and_then(Weak::upgrade);
-        let core = original.as_deref().unwrap_or(self);
+        let original = self.original.as_ref().map(Weak::upgrade);
+        let core = match &original {
+            None => self,
+            Some(Some(original)) => original,
+            Some(None) => return Dispatched::Settled(Status::Refused(Refusal::ShuttingDown)),
+        };
         let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
             return core.deliver(peer, route.actor, route.message, &payload);
         };

@@ -217,10 +217,12 @@ impl Node {
 
     /// The same node once more, for what must not depend on the thread of its connections, such as keeping a lease: it
     /// has the same id and incarnation, and connections of its own, which live on this thread. It listens nowhere; what
-    /// its peers send is for this node. Routes, the resolver and hooks are its own.
+    /// its peers send is for this node, and is refused when that has gone. Routes, the resolver and hooks are its own. It is
+    /// for sending to others only: what it exports is reached by nobody, nor does it reach this node's actors.
     ///
     /// # Errors
     /// When this thread runs no actix system.
+    #[doc(hidden)]
     pub fn twin(&self) -> Result<Self, StartError> {
         let arbiter = Arbiter::try_current().ok_or(StartError::NoSystem)?;
         Ok(Self::new(self.core().twin(arbiter)))
