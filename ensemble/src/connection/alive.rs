@@ -96,7 +96,16 @@ pub(super) async fn watch_peer(link: Arc<Link>, interval: Duration) {
     let mut keep_alive = KeepAlive::new(interval, now());
     let mut token = 0;
     loop {
-        match keep_alive.look(now(), link.heard.last(), writer_state(&link)) {
+        let mut verdict = keep_alive.look(now(), link.heard.last(), writer_state(&link));
+        if verdict == Verdict::Lost {
+            // An actor may have held up the thread until now: what has come is read first.
+            tokio::task::yield_now().await;
+            if link.is_closed() {
+                return;
+            }
+            verdict = keep_alive.look(now(), link.heard.last(), writer_state(&link));
+        }
+        match verdict {
             Verdict::Lost => {
                 let peer = link.server();
                 let quiet_ms = keep_alive.interval.saturating_mul(LOST_AFTER).as_millis();

@@ -6,7 +6,7 @@ use actix::{Actor, Context, Handler, Message};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, pause, sleep, timeout},
+    time::{Instant, pause, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -63,6 +63,30 @@ async fn any_byte_is_a_sign_of_life() {
     let silent = Instant::now();
     assert_eq!(call.await.unwrap(), Err(CallError::Unknown(Unknown::ConnectionLost)));
     assert!(took(silent, 15), "{:?}", silent.elapsed());
+}
+
+/// Which of the two is first at that moment depends on when they began to wait for it.
+#[actix::test]
+async fn a_peer_that_is_heard_at_the_last_moment_is_not_lost() {
+    pause();
+    for waits_since in [0, 1, 6, 11, 14].map(Duration::from_secs) {
+        let (node, mut stream, _listener) = Net::new().connected().await;
+        let remote = node.remote("server", NODE_ACTOR).with_timeout(LONG);
+        let began = Instant::now();
+        let call = actix::spawn(remote.ping());
+        actix::spawn(async move {
+            sleep_until(began + waits_since).await;
+            sleep_until(began + Duration::from_secs(15)).await;
+            stream.writer.write_all(&[0]).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(stream);
+        });
+        sleep_until(began + Duration::from_secs(29)).await;
+        assert!(!call.is_finished(), "{waits_since:?}");
+        let lost = call.await.unwrap();
+        assert_eq!(lost, Err(CallError::Unknown(Unknown::ConnectionLost)), "{waits_since:?}");
+        assert!(took(began, 30), "{:?}", began.elapsed());
+    }
 }
 
 #[derive(Message, Serialize, Deserialize)]
