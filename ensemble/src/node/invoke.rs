@@ -21,9 +21,12 @@ use actix::{
 use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
-use tracing::{Span, field::Empty};
 
-use super::{core::Core, exports::Exported};
+use super::{
+    core::Core,
+    exports::Exported,
+    span::{CallSpan, Parts},
+};
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
@@ -107,18 +110,16 @@ where
     M::Result: Send,
 {
     fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched {
-        let span = tracing::debug_span!(
-            "serve",
-            at = %core.server,
-            from = %caller.server(),
-            actor = %exported.name,
-            message = M::NAME,
-            trace_id = caller.trace().map(|trace| display(trace.shown_id())),
-            outcome = Empty,
-        );
+        let span = CallSpan::of_service(|| Parts {
+            from: caller.server(),
+            to: &core.server,
+            actor: &exported.name,
+            message: M::NAME,
+            trace: caller.trace(),
+        });
         let entered = span.enter();
         let refused = |why| {
-            span.record("outcome", "refused");
+            span.ended("refused");
             Dispatched::Settled(Status::Refused(why))
         };
         // A panic in a message's type is that message's failure, not that of all others on the connection.
@@ -176,7 +177,7 @@ pin_project! {
     {
         #[pin]
         request: Request<A, M>,
-        span: Span,
+        span: CallSpan,
         _load: Entered,
     }
 }
@@ -197,10 +198,10 @@ where
         let this = self.project();
         let _entered = this.span.enter();
         let Ok(result) = ready!(this.request.poll(cx)) else {
-            this.span.record("outcome", "died");
+            this.span.ended("died");
             return Poll::Ready(Status::Failed(Failure::Died));
         };
-        this.span.record("outcome", "answered");
+        this.span.ended("answered");
         let start = payload.len();
         let encoded = catch_unwind(AssertUnwindSafe(|| {
             M::encode_result(&result, payload).map(|()| M::result_tail(&result))

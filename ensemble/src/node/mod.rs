@@ -14,6 +14,7 @@ mod peers;
 mod race;
 mod remote;
 mod restart;
+mod span;
 mod supervise;
 mod terminated;
 mod warnings;

@@ -15,14 +15,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tracing::{Span, field::Empty};
 
 use super::{
     core::Core,
     exports::MAILBOX_CAPACITY,
     invoke::recipient_of,
     manage::{Ping, Shutdown},
-    peers::{Peer, error_chain, link_to},
+    peers::{Peer, link_to},
+    span::{CallSpan, Parts},
     terminated::{Termination, terminated},
 };
 use crate::{
@@ -124,7 +124,7 @@ impl RemoteAddr {
                 drop(entered);
                 (state, span)
             }
-            Err(why) => (State::Failed(Some(why.into())), Span::none()),
+            Err(why) => (State::Failed(Some(why.into())), CallSpan::NONE),
         };
         CallFuture { state, span, message: PhantomData }
     }
@@ -134,17 +134,14 @@ impl RemoteAddr {
     }
 
     /// The span of a message at its sender's side.
-    fn span<M: RemoteMessage>(&self, target: &Target, is_post: bool) -> Span {
-        tracing::debug_span!(
-            "call",
-            from = %self.core.server,
-            to = %target.peer.server,
-            actor = %target.actor,
-            message = M::NAME,
-            is_post,
-            trace_id = self.trace.map(|trace| display(trace.shown_id())),
-            outcome = Empty,
-        )
+    fn span<M: RemoteMessage>(&self, target: &Target, is_post: bool) -> CallSpan {
+        CallSpan::of_call(is_post, || Parts {
+            from: &self.core.server,
+            to: &target.peer.server,
+            actor: &target.actor,
+            message: M::NAME,
+            trace: self.trace,
+        })
     }
 
     fn send_here<M: RemoteMessage>(
@@ -217,7 +214,8 @@ impl RemoteAddr {
     /// that it arrives.
     pub fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), CallError> {
         let target = self.target()?;
-        let _span = self.span::<M>(target, true).entered();
+        let span = self.span::<M>(target, true);
+        let _entered = span.enter();
         if target.is_local {
             // It is in the mailbox already; the task only keeps it from being cancelled.
             return match self.send_here(target, message, None) {
@@ -296,7 +294,7 @@ pub(super) fn send_over<M: RemoteMessage>(
     timeout: Duration,
 ) -> CallFuture<M> {
     let state = call_over(link, actor, lane, None, message, timeout);
-    CallFuture { state, span: Span::none(), message: PhantomData }
+    CallFuture { state, span: CallSpan::NONE, message: PhantomData }
 }
 
 fn call_over<M: RemoteMessage>(
@@ -381,16 +379,6 @@ fn outcome<M: RemoteMessage>(status: Status, bytes: &Bytes) -> Result<M::Result,
     }
 }
 
-fn record_outcome(span: &Span, error: Option<&CallError>) {
-    if span.is_disabled() {
-        return;
-    }
-    match error {
-        None => span.record("outcome", "ok"),
-        Some(why) => span.record("outcome", error_chain(why)),
-    };
-}
-
 /// A call that is with a connection. Dropping it gives it up.
 struct Sent {
     link: Arc<Link>,
@@ -424,7 +412,7 @@ impl<M: RemoteMessage> State<M> {
 #[must_use = "the call is cancelled when this is dropped"]
 pub struct CallFuture<M: RemoteMessage> {
     state: State<M>,
-    span: Span,
+    span: CallSpan,
     message: PhantomData<fn(M)>,
 }
 
@@ -448,7 +436,7 @@ impl<M: RemoteMessage> Future for CallFuture<M> {
         };
         // The call's number may mean another call from now on.
         this.state = State::Failed(None);
-        record_outcome(&this.span, result.as_ref().err());
+        this.span.ended_with(result.as_ref().err());
         Poll::Ready(result)
     }
 }
