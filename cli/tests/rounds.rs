@@ -192,8 +192,6 @@ impl Rounds {
 
     /// The registry crashes and is there again.
     fn restart_registry(&mut self) {
-        // It forgets who was replaced when the successor has gone too, and would take back one that has not noticed.
-        self.await_replaced();
         if let Some(registry) = self.registry.take() {
             registry.crash();
         }

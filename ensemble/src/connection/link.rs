@@ -180,6 +180,12 @@ impl Link {
         self.peer.get().filter(|_| self.is_initiator).map(|(_, address)| address)
     }
 
+    /// Whether it stands, and the peer should have been heard on it lately but has not been.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let silence = now().saturating_duration_since(self.heard.last());
+        self.peer.get().is_some() && silence / 3 > self.keep_alive / 2
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
     }

@@ -244,6 +244,22 @@ async fn a_connection_that_is_half_open_does_not_hold_up_who_hears_of_the_next_s
     }
 }
 
+/// The network has lost the end of its last one.
+#[actix::test]
+async fn a_start_that_connects_again_is_answered_over_the_new_connection() {
+    pause();
+    for (silence_ms, is_left) in [(7000, false), (8000, true)] {
+        let net = Net::new();
+        let server = net.node("server", None).await;
+        let (client, _stream, _listener) = net.connected_to(server.incarnation()).await;
+        let remote = client.remote("server", NODE_ACTOR).with_timeout(LONG);
+        sleep(Duration::from_millis(silence_ms)).await;
+        server.set_route(id("client"), at("client"));
+        server.remote("client", NODE_ACTOR).ping().await.unwrap();
+        assert_eq!(is_answered_by(&remote, &server).await, is_left, "after {silence_ms} ms");
+    }
+}
+
 #[actix::test]
 async fn a_start_that_has_been_followed_by_another_is_not_sent_to_again() {
     let net = Net::new();

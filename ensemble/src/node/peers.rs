@@ -482,7 +482,8 @@ async fn turn_down(stream: &mut Stream, reason: &RefuseReason) {
     }
 }
 
-/// A connection that came in is the one to send over, unless there is one to the same start of the server already.
+/// A connection that came in is the one to send over, unless there is one to the same start of the server already, and
+/// that is not silent: the network may have lost its end.
 ///
 /// A connection to another start of it stays open: whoever knows the cookie may have begun a second server under the
 /// id of one that runs, and must not be able to cut that one's calls short. When the other start is dead, its
@@ -493,7 +494,7 @@ fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
     let mut current = lock(&peer.link);
     let keep = current.as_ref().is_some_and(|other| {
         let same_start = other.peer().is_none_or(|known| known.incarnation == session.peer.incarnation);
-        !other.is_closed() && same_start
+        !other.is_closed() && same_start && !other.is_quiet()
     });
     if !keep {
         *current = Some(Arc::clone(link));

@@ -68,6 +68,13 @@ struct Supervisor<F> {
     make: F,
 }
 
+/// Also when its thread stops.
+impl<F> Drop for Supervisor<F> {
+    fn drop(&mut self) {
+        self.supervision.is_over.store(true, Ordering::Release);
+    }
+}
+
 /// Exports what `make` makes, and has it started again when it ends.
 pub(super) fn start<A: Actor>(
     core: &Arc<Core>,
@@ -121,12 +128,10 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
             let pause = match restarts.decide(ending, now()) {
                 Decision::RestartAfter(pause) => pause,
                 Decision::LeaveIt => {
-                    self.supervision.is_over.store(true, Ordering::Release);
                     tracing::info!(%actor, ?ending, "a supervised actor has ended and is not started again");
                     return None;
                 }
                 Decision::GiveUp => {
-                    self.supervision.is_over.store(true, Ordering::Release);
                     let restarts = self.supervision.restarts.load(Ordering::Relaxed);
                     tracing::error!(%actor, ?ending, restarts, "gave up an actor that ends too often");
                     return None;

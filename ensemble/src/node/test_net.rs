@@ -54,13 +54,19 @@ impl Net {
 
     /// A node `client`, and the other end of its connection to `server` at `mem:server`, which nobody serves.
     pub(super) async fn connected(&self) -> (Node, Stream, Listener) {
+        self.connected_to(Incarnation::fresh()).await
+    }
+
+    /// As [`connected`](Self::connected), where the other end is to be that start of the server.
+    pub(super) async fn connected_to(&self, incarnation: Incarnation) -> (Node, Stream, Listener) {
         let address: Address = "mem:server".parse().unwrap();
         let mut listener = self.transports().listen(&address).await.unwrap();
         let node = self.node("client", Some("mem:client")).await;
         node.set_route(ServerId::new("server").unwrap(), vec![address]);
         node.remote("server", NODE_ACTOR).try_send(super::Ping).unwrap();
         let mut stream = listener.accept().await.unwrap();
-        connection::accept(&mut stream, Self::local("server"), &self.cookie, None, &mut None).await.unwrap();
+        let local = Local { incarnation, ..Self::local("server") };
+        connection::accept(&mut stream, local, &self.cookie, None, &mut None).await.unwrap();
         (node, stream, listener)
     }
 }

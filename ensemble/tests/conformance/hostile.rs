@@ -120,6 +120,7 @@ on_every_socket!(
     what_is_no_handshake_is_refused,
     silent_peers_are_dropped_in_time,
     a_request_is_given_up_when_the_time_it_names_is_over,
+    watches_that_are_malformed_or_too_many_are_refused,
     frames_against_the_protocol_end_their_connection_only,
     a_peer_that_never_reads_holds_up_nobody,
     peers_that_do_not_authenticate_are_limited,
@@ -207,6 +208,35 @@ async fn a_request_is_given_up_when_the_time_it_names_is_over(net: Net) {
     raw.0.read_exact(&mut reply).await.unwrap();
     assert_eq!(reply[4..], [3, 1, 0]);
     assert_eq!(server.remote("server", "tester").send(Seen()).await, Ok(vec![]));
+}
+
+async fn watches_that_are_malformed_or_too_many_are_refused(net: Net) {
+    let (server, _, client) = net.pair().await;
+    let mut raw = Raw::authenticated(&server.addresses()[0], &net.cookie, "raw").await;
+    let mut reply = [0; 7];
+    for (call, payload) in [(1, &[][..]), (2, &[1, 2]), (3, &[253, 1])] {
+        raw.say(&request(call, "ensemble.watch", payload)).await;
+        raw.0.read_exact(&mut reply).await.unwrap();
+        assert_eq!(reply[4..], [3, call as u8, 5], "it is malformed");
+    }
+    for number in 0..=250 {
+        raw.say(&request(number, "ensemble.watch", &[number as u8])).await;
+    }
+    for (call, number) in (300..310).zip([251, 252, 253, 254, 255, 0, 256, 257, 1, 258]) {
+        let number = [&[251][..], &u16::to_le_bytes(number)].concat();
+        raw.say(&request(call, "ensemble.watch", &number)).await;
+    }
+    // Of the last ten, the sixth and the ninth are known numbers, and the first five are in time.
+    let mut reply = [0; 9];
+    for call in [306_u16, 307, 309] {
+        raw.0.read_exact(&mut reply).await.unwrap();
+        assert_eq!(
+            reply[4..],
+            [3, 251, call.to_le_bytes()[0], call.to_le_bytes()[1], 4],
+            "{call} is too many"
+        );
+    }
+    client.remote("server", "tester").ping().await.unwrap();
 }
 
 async fn frames_against_the_protocol_end_their_connection_only(net: Net) {

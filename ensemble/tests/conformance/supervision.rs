@@ -205,3 +205,20 @@ async fn only_what_its_export_starts_is_supervised() {
     let refused = server.export_supervised("other", RestartPolicy::default(), make);
     assert_eq!(refused, Err(ExportError::NotSupervisable));
 }
+
+#[actix::test]
+async fn an_actor_on_another_thread_is_started_again_there() {
+    let (server, shared) = Net::new(Transport::Memory).serve("server").await;
+    let arbiter = actix::Arbiter::new();
+    let remote = server.remote("server", "supervised").with_timeout(LONG);
+    let (node, kept) = (server.clone(), shared.clone());
+    arbiter.spawn_fn(move || drop(supervise(&node, &kept, at_once(Restart::Always))));
+    eventually("it is exported", async || remote.ping().await.is_ok()).await;
+    for _ in 0..20 {
+        assert_eq!(remote.send(Panic()).await, Err(DIED));
+        within(is_back(&remote)).await;
+    }
+    arbiter.stop();
+    eventually("nobody is left to start it", async || remote.ping().await == Err(NO_SUCH_ACTOR)).await;
+    server.export("supervised", tester(&shared)).expect("the name is free");
+}
