@@ -66,7 +66,7 @@ fn of_shutdown() {
     kvstore.signal(Signal::STOP);
     transcript.types("ensemble shutdown -f kvstore --timeout 1");
     transcript.types("ensemble shutdown -f --timeout 1 --json kvstore");
-    transcript.types("ensemble shutdown -f --timeout 1");
+    transcript.types("ensemble shutdown -f --timeout 3");
     transcript.types("ensemble shutdown -f");
     transcript.types("ensemble shutdown -f kvstore");
     transcript.is("shutdown");
