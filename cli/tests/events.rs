@@ -74,7 +74,9 @@ fn it_goes_on_when_the_registry_restarts() {
     let mut events = sandbox.start(&["events"]);
     events.says(" servers: kvstore");
     drop(registry.crash());
+    events.says("... the registry is away");
     let _registry = common::registry(&sandbox);
+    events.says("... the registry is back");
     let is_snapshot = |line: &&str| line.contains(" servers: ");
     eventually("it has a new snapshot", || {
         (events.stdout().lines().filter(is_snapshot).count() == 2).then_some(())

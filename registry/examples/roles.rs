@@ -43,7 +43,7 @@ async fn run(home: Home) -> Result<(), Box<dyn Error>> {
 
     let (_node, client) = connect(console().home(home.clone()), None).await?;
     let mut watcher = client.watch();
-    if let WatchEvent::Snapshot(servers, _) = watcher.next().await {
+    if let WatchEvent::Snapshot(servers, _) = watcher.next().await? {
         println!("there are {} servers", servers.len());
     }
     let mut servers = Vec::new();
@@ -57,7 +57,7 @@ async fn run(home: Home) -> Result<(), Box<dyn Error>> {
         servers.push(node);
     }
     for _ in &servers {
-        if let WatchEvent::Change(change) = watcher.next().await {
+        if let WatchEvent::Change(change) = watcher.next().await? {
             println!("{} came", change.id);
         }
     }

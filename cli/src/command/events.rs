@@ -1,7 +1,7 @@
 //! `ensemble events`: what changes at the registry, as it happens.
 //!
 //! JSON: an object a line. `{"event": "snapshot", "revision": NUMBER, "history": UUID, "servers": [..]}`, the servers as of
-//! `list servers`; `{"event": "fell_behind"}`; and of each change `event` (`announced`, `updated`, `suspected`,
+//! `list servers`; `{"event": "fell_behind"}`, `{"event": "away"}`, `{"event": "back"}`; and of each change `event` (`announced`, `updated`, `suspected`,
 //! `recovered`, `gone`), `revision`, `history`, `server`, `incarnation`, and, where they belong to it, `roles`,
 //! `addresses`, `process_id`, `replaced` (an incarnation or null), `reason` (`disconnected`, `unheard`; `expired`,
 //! `withdrawn`).
@@ -82,8 +82,9 @@ struct Snapshot<'a> {
     servers: &'a [Row],
 }
 
+/// What has nothing to say but its name.
 #[derive(Serialize)]
-struct FellBehind {
+struct Plain {
     event: &'static str,
 }
 
@@ -121,7 +122,8 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
         let closed = output_closed()?;
         let follow = async {
             loop {
-                show(&watcher.next().await, printer)?;
+                let event = watcher.next().await.map_err(|why| console.registry_failure(&why))?;
+                show(&event, printer)?;
             }
         };
         tokio::select! {
@@ -164,6 +166,7 @@ fn output_closed() -> Outcome<oneshot::Receiver<()>> {
 }
 
 fn show(event: &WatchEvent, printer: Printer) -> Outcome {
+    let plain = |event, human: &str| printer.result(&Plain { event }, |_| human.to_owned());
     match event {
         WatchEvent::Snapshot(servers, revision) => {
             let rows: Vec<Row> = servers.iter().map(Row::from).collect();
@@ -175,12 +178,16 @@ fn show(event: &WatchEvent, printer: Printer) -> Outcome {
                 format!("{number} servers: {names}\n")
             })
         }
-        WatchEvent::FellBehind => printer.result(&FellBehind { event: "fell_behind" }, |_| {
-            "... fell behind: some changes are not shown\n".to_owned()
-        }),
+        WatchEvent::FellBehind => plain("fell_behind", "... fell behind: some changes are not shown\n"),
+        WatchEvent::Away => {
+            plain("away", "... the registry is away: what comes next is shown when it is back\n")
+        }
+        WatchEvent::Back => plain("back", "... the registry is back\n"),
         WatchEvent::Change(change) => printer.result(&changed(change), |_| {
             format!("{} {} {}\n", change.revision.number, change.id, text(change))
         }),
+        // What a newer library tells is not for this command.
+        _ => Ok(()),
     }
 }
 
@@ -270,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn falling_behind_has_its_own_json() {
-        let line = serde_json::to_string(&FellBehind { event: "fell_behind" }).unwrap();
+    fn what_has_only_a_name_has_that_in_json() {
+        let line = serde_json::to_string(&Plain { event: "fell_behind" }).unwrap();
         assert_eq!(line, r#"{"event":"fell_behind"}"#);
     }
 }

@@ -65,6 +65,8 @@ async fn follow(
                 None => return,
             },
         };
+        // The watcher has said in the log why not, and pauses before it asks again.
+        let Ok(event) = event else { continue };
         match event {
             WatchEvent::Snapshot(servers, revision) => {
                 let (now, mut cache) = (Instant::now(), lock(&cache));
@@ -89,7 +91,7 @@ async fn follow(
                 });
             }
             // What is there is still the best that is known.
-            WatchEvent::FellBehind => {}
+            WatchEvent::FellBehind | WatchEvent::Away | WatchEvent::Back => {}
         }
     }
 }

@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What a [`Watcher`] sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WatchEvent {
     /// All servers, in the order of their ids, as of a revision. What was seen before is to be forgotten.
     Snapshot(Vec<ServerInfo>, Revision),
@@ -36,6 +37,10 @@ pub enum WatchEvent {
     Change(Change),
     /// The watcher was so slow that the changes that come next are no longer kept. A snapshot follows.
     FellBehind,
+    /// The registry cannot be reached. What was seen last may not be true any more.
+    Away,
+    /// The registry is reached again. What was missed follows.
+    Back,
 }
 
 /// Follows what changes at a registry. Made by [`Client::watch`](super::Client::watch).
@@ -44,7 +49,8 @@ pub enum WatchEvent {
 /// - The registry keeps nothing for a watcher. One that takes its time asks later; when it is too late for the next
 ///   change, it is told that it fell behind, and goes on with a new snapshot.
 /// - When the connection is lost it asks again, sooner first and then every two seconds, and goes on where it was. A
-///   registry that has been restarted counts anew: then a snapshot follows. Meanwhile there are no events.
+///   registry that has been restarted counts anew: then a snapshot follows. [`WatchEvent::Away`] and
+///   [`WatchEvent::Back`] say when that begins and ends.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -60,11 +66,11 @@ pub enum WatchEvent {
 /// # let node = builder("console").start().await?;
 /// let client = Client::new(&node, "mem:registry".parse()?);
 /// let mut watcher = client.watch();
-/// let WatchEvent::Snapshot(servers, revision) = watcher.next().await else { panic!("it comes first") };
+/// let WatchEvent::Snapshot(servers, revision) = watcher.next().await? else { panic!("it comes first") };
 /// assert!(servers.is_empty());
 ///
 /// let _server = builder("a").listen("mem:a".parse()?).join_at("mem:registry".parse()?).await?;
-/// let WatchEvent::Change(change) = watcher.next().await else { panic!("it is not that slow") };
+/// let WatchEvent::Change(change) = watcher.next().await? else { panic!("it is not that slow") };
 /// assert_eq!((change.id.as_str(), change.revision.number), ("a", revision.number + 1));
 /// # Ok(())
 /// # })
@@ -95,10 +101,14 @@ impl Watcher {
     }
 
     /// The next event; waits for it. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> WatchEvent {
+    ///
+    /// # Errors
+    /// When asking again does not help: the registry and this node do not authenticate each other, or the registry does
+    /// not know the question. Who calls again asks again, after a pause.
+    pub async fn next(&mut self) -> Result<WatchEvent, ClientError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return event;
+                return Ok(event);
             }
             if self.step.is_none() {
                 let pause = self.is_away.then(|| self.backoff.next());
@@ -107,12 +117,12 @@ impl Watcher {
             if let Some(step) = &mut self.step {
                 let stepped = step.await;
                 self.step = None;
-                self.take(stepped);
+                self.take(stepped)?;
             }
         }
     }
 
-    fn take(&mut self, stepped: Stepped) {
+    fn take(&mut self, stepped: Stepped) -> Result<(), ClientError> {
         match stepped {
             Stepped::Snapshot(Ok((servers, revision))) => {
                 self.is_back();
@@ -132,14 +142,21 @@ impl Watcher {
                 }
             }
             Stepped::Changes(_, Ok(Err(why @ NotFollowed::TooManyWaiting))) => self.is_gone(&why),
-            Stepped::Snapshot(Err(cause)) | Stepped::Changes(_, Err(cause)) => self.is_gone(&cause),
+            Stepped::Snapshot(Err(cause)) | Stepped::Changes(_, Err(cause)) => {
+                self.is_gone(&cause);
+                if !matches!(cause, ClientError::Unreachable(_)) {
+                    return Err(cause);
+                }
+            }
         }
+        Ok(())
     }
 
     fn is_back(&mut self) {
         self.backoff.reset();
         if std::mem::replace(&mut self.is_away, false) {
             tracing::info!("the registry is followed again");
+            self.ready.push_back(WatchEvent::Back);
         }
     }
 
@@ -147,6 +164,7 @@ impl Watcher {
         if !std::mem::replace(&mut self.is_away, true) {
             let why = cause.source().map(ToString::to_string);
             tracing::warn!(%cause, why, "the registry cannot be followed; trying again until it can");
+            self.ready.push_back(WatchEvent::Away);
         }
     }
 }

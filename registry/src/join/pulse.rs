@@ -6,14 +6,16 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
+use actix::System;
 use ensemble::{Address, Incarnation, Node, ServerId};
 use tokio::time::sleep;
 
@@ -27,6 +29,30 @@ const HELD_UP: u32 = 12;
 const GIVEN_UP: u32 = 2;
 /// How often it is looked at while a heartbeat is overdue, in a lease.
 const LOOKS_PER_LEASE: u32 = 32;
+
+/// Nodes of one process that are helped at the same time. A process has one or two; in one that simulates hundreds, or
+/// on a machine that has far too much to do, all would be held up together, and the help for all would be the last straw.
+const MAX_HELPED: usize = 4;
+
+static HELPED: AtomicUsize = AtomicUsize::new(0);
+
+/// A place among those that are helped.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let taken = HELPED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MAX_HELPED).then_some(count + 1)
+        });
+        taken.ok().map(|_| Self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        HELPED.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// What the two threads know of each other.
 #[derive(Debug)]
@@ -146,13 +172,23 @@ struct Helper {
 impl Helper {
     fn run(self) {
         while !self.signs.is_over.load(Ordering::Acquire) {
-            match self.signs.look(self.signs.now()) {
-                Look::Again(wait) => thread::park_timeout(wait),
-                Look::Help => {
-                    tracing::warn!(server = %self.id, "the node's thread is held up; its lease is kept without it");
-                    actix::System::new().block_on(self.help());
-                }
-            }
+            let wait = match self.signs.look(self.signs.now()) {
+                Look::Again(wait) => wait,
+                Look::Help => match Place::take() {
+                    Some(_place) => {
+                        tracing::warn!(server = %self.id, "the node's thread is held up; its lease is kept without it");
+                        // Making a runtime panics when the system has no descriptors left.
+                        let helping = || System::new().block_on(self.help());
+                        if panic::catch_unwind(AssertUnwindSafe(helping)).is_ok() {
+                            continue;
+                        }
+                        tracing::error!(server = %self.id, "the lease could not be kept; trying again");
+                        self.signs.lease() / LOOKS_PER_LEASE
+                    }
+                    None => self.signs.lease() / LOOKS_PER_LEASE,
+                },
+            };
+            thread::park_timeout(wait);
         }
     }
 
@@ -231,6 +267,14 @@ mod tests {
         assert!(signs.is_held_up(at(32 + 47)));
         assert!(!signs.is_held_up(at(32 + 48)));
         assert_eq!(signs.look(at(32 + 48)), Look::Again(at(3)));
+    }
+
+    #[test]
+    fn only_so_many_are_helped_at_once() {
+        let places: Vec<Place> = std::iter::from_fn(Place::take).collect();
+        assert_eq!(places.len(), MAX_HELPED);
+        drop(places);
+        assert!(Place::take().is_some());
     }
 
     #[test]

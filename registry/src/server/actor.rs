@@ -181,6 +181,15 @@ impl Registry {
     }
 
     fn expire(&mut self) {
+        let writes = self.settle();
+        // A disk that had no room may have it by now.
+        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
+        }
+    }
+
+    /// Does what is due by now, and tells who follows; returns what that comes to on disk.
+    fn settle(&mut self) -> Option<Vec<Write>> {
         for change in self.directory.expire(self.clock.now()) {
             let (server, incarnation) = (&change.id, change.incarnation);
             match change.event {
@@ -189,11 +198,7 @@ impl Registry {
                 _ => {}
             }
         }
-        let writes = self.follow_up();
-        // A disk that had no room may have it by now.
-        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
-            drop(self.submit(writes));
-        }
+        self.follow_up()
     }
 
     /// Has the actor told when the server has no connection any more.
@@ -461,7 +466,10 @@ impl Handler<All> for Registry {
 
     fn handle(&mut self, All { after, limit }: All, _: &mut Context<Self>) -> Self::Result {
         // What the page shows is what its revision says: nothing that is due is still to come.
-        self.expire();
+        let writes = self.settle();
+        if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
+        }
         let now = self.clock.now();
         MessageResult(self.page(limit, |limit| self.directory.page(now, after.as_ref(), limit)))
     }

@@ -2,17 +2,25 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ensemble::Node;
+use actix::{Actor, Context};
+use ensemble::{Exports, Node};
 use registry::{
-    Change, Client, Event, GoneReason, Options, Revision, ServerInfo, View, WatchEvent, Watcher,
+    ACTOR, Change, Client, ClientError, Event, GoneReason, Options, Revision, SERVER, ServerInfo, View,
+    WatchEvent, Watcher,
     messages::{Follow, MAX_WAITING_POLLS_OF_ONE, NotFollowed},
 };
 use tokio::time::{Instant, pause, timeout};
 
-use crate::common::{Ensemble, PATIENCE, announce, announcement, end, id, until};
+use crate::common::{Ensemble, PATIENCE, address, announce, announcement, end, id, until};
 
+/// The next event, but for the registry's going and coming.
 async fn next(watcher: &mut Watcher) -> WatchEvent {
-    timeout(PATIENCE, watcher.next()).await.expect("there is an event")
+    loop {
+        let event = timeout(PATIENCE, watcher.next()).await.expect("there is an event").unwrap();
+        if !matches!(event, WatchEvent::Away | WatchEvent::Back) {
+            return event;
+        }
+    }
 }
 
 async fn snapshot(watcher: &mut Watcher) -> (Vec<ServerInfo>, Revision) {
@@ -67,7 +75,7 @@ async fn a_watch_that_is_given_up_in_between_loses_nothing() {
         // It gets to wait at least once, is dropped at any point, and is asked anew.
         let found = tokio::select! {
             biased;
-            event = watcher.next() => Some(event),
+            event = watcher.next() => Some(event.unwrap()),
             () = tokio::task::yield_now() => None,
         };
         match found {
@@ -75,7 +83,7 @@ async fn a_watch_that_is_given_up_in_between_loses_nothing() {
             Some(WatchEvent::Snapshot(found, _)) => {
                 names.extend(found.into_iter().map(|info| info.id.to_string()));
             }
-            Some(WatchEvent::FellBehind) => panic!("it is not that slow"),
+            Some(other) => panic!("{other:?}"),
             None => {}
         }
     }
@@ -184,7 +192,7 @@ impl Witness {
                 view.apply(&change).unwrap();
                 self.seen.push(change);
             }
-            WatchEvent::FellBehind => panic!("the history is long enough"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -339,4 +347,29 @@ async fn pages_of_a_snapshot_that_changes_between_them_fit_together() {
         view.apply(&next).unwrap();
     }
     assert_eq!(view, View::new(&expected, now));
+}
+
+/// What answers in a registry's place, and knows none of its messages.
+struct Other;
+
+impl Actor for Other {
+    type Context = Context<Self>;
+}
+
+#[actix::test]
+async fn a_watcher_says_when_asking_again_does_not_help() {
+    let ensemble = Ensemble::new();
+    let other = ensemble.builder(SERVER).listen(address(SERVER)).start().await.unwrap();
+    other.export(ACTOR, Exports::start(Other)).unwrap();
+    let (_console, client) = ensemble.console().await;
+    let mut watcher = client.watch();
+    for _ in 0..2 {
+        let failed = loop {
+            match timeout(PATIENCE, watcher.next()).await.expect("there is an end to it") {
+                Ok(WatchEvent::Away) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(failed, Err(ClientError::Call(_))), "{failed:?}");
+    }
 }
