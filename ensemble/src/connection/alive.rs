@@ -1,5 +1,8 @@
 //! Whether the peer is still there: when it is asked, and when its connection is taken for lost. A process that is
 //! stopped and a cable that is cut end no connection; only silence tells.
+//!
+//! A side that has written nothing for a while asks too, although it hears the other: that one may have so much to send that what
+//! it would ask waits behind for longer than it gives an answer.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,6 +28,15 @@ enum Verdict {
     Go { ask: bool, look_again: Instant },
 }
 
+/// What this side does for the peer to hear.
+#[derive(Debug, Clone, Copy)]
+enum WriterState {
+    /// It has bytes in hand, of which the peer took some then, or which it began with then.
+    Writing { taken_at: Instant },
+    /// It has written nothing since then.
+    Idle { since: Instant },
+}
+
 /// The decisions about one connection; time is an argument.
 #[derive(Debug)]
 struct KeepAlive {
@@ -41,19 +53,21 @@ impl KeepAlive {
         Self { interval: interval.max(MIN_INTERVAL), asked_at: None, planned: now, not_before: now }
     }
 
-    /// Looks at a connection whose peer was heard at `heard_at` for the last time, and has taken no byte of what is being
-    /// written since `stuck_since`.
-    fn look(&mut self, now: Instant, heard_at: Instant, stuck_since: Option<Instant>) -> Verdict {
+    /// Looks at a connection whose peer was heard at `heard_at` for the last time.
+    fn look(&mut self, now: Instant, heard_at: Instant, writer: WriterState) -> Verdict {
         // This side was asleep: what has come meanwhile has not been read yet.
         if now.saturating_duration_since(self.planned) > self.interval / 2 {
             self.not_before = later(now, self.interval);
         }
-        let quiet_since = stuck_since.map_or(heard_at, |stuck| stuck.min(heard_at));
+        let (quiet_since, ask_after) = match writer {
+            WriterState::Writing { taken_at } => (taken_at.min(heard_at), heard_at),
+            WriterState::Idle { since } => (heard_at, since.min(heard_at)),
+        };
         let lost_at = later(quiet_since, self.interval.saturating_mul(LOST_AFTER)).max(self.not_before);
         if now >= lost_at {
             return Verdict::Lost;
         }
-        let last = self.asked_at.map_or(heard_at, |asked| asked.max(heard_at));
+        let last = self.asked_at.map_or(ask_after, |asked| asked.max(ask_after));
         let ask = now >= later(last, self.interval);
         if ask {
             self.asked_at = Some(now);
@@ -68,13 +82,21 @@ fn later(at: Instant, by: Duration) -> Instant {
     at.checked_add(by.min(AGES)).unwrap_or(at)
 }
 
+fn writer_state(link: &Link) -> WriterState {
+    let last = link.taken.last();
+    if link.is_writing.load(Ordering::Acquire) {
+        WriterState::Writing { taken_at: last }
+    } else {
+        WriterState::Idle { since: last }
+    }
+}
+
 /// Looks after a connection until it ends.
 pub(super) async fn watch_peer(link: Arc<Link>, interval: Duration) {
     let mut keep_alive = KeepAlive::new(interval, now());
     let mut token = 0;
     loop {
-        let stuck_since = link.is_writing.load(Ordering::Acquire).then(|| link.taken.last());
-        match keep_alive.look(now(), link.heard.last(), stuck_since) {
+        match keep_alive.look(now(), link.heard.last(), writer_state(&link)) {
             Verdict::Lost => {
                 let peer = link.server();
                 let quiet_ms = keep_alive.interval.saturating_mul(LOST_AFTER).as_millis();

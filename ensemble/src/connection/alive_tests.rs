@@ -2,15 +2,24 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
+fn stuck(taken_at: Instant) -> WriterState {
+    WriterState::Writing { taken_at }
+}
+
+fn idle(since: Instant) -> WriterState {
+    WriterState::Idle { since }
+}
+
 /// Looks whenever it is to, from the second 0 on, when it was heard last; what was asked when, and when it was lost.
 fn silence(stuck_since: Option<u64>) -> (Vec<u64>, u64) {
     let start = Instant::now();
     let mut keep_alive = KeepAlive::new(INTERVAL, start);
     let (mut now, mut asked) = (start, Vec::new());
     let second = |at: Instant| at.saturating_duration_since(start).as_secs();
+    let second_of = |at| start + Duration::from_secs(at);
     loop {
-        let stuck = stuck_since.map(|at| start + Duration::from_secs(at));
-        match keep_alive.look(now, start, stuck) {
+        let writer = stuck_since.map_or(idle(now), |at| stuck(second_of(at)));
+        match keep_alive.look(now, start, writer) {
             Verdict::Lost => return (asked, second(now)),
             Verdict::Go { ask, look_again } => {
                 if ask {
@@ -33,14 +42,14 @@ fn a_silent_peer_is_asked_twice_and_then_lost() {
 fn a_peer_that_takes_nothing_is_lost_whatever_it_sends() {
     let start = Instant::now();
     let mut keep_alive = KeepAlive::new(INTERVAL, start);
-    let stuck = Some(start + Duration::from_secs(1));
+    let begun = start + Duration::from_secs(1);
     for second in 0..16 {
         let now = start + Duration::from_secs(second);
-        let verdict = keep_alive.look(now, now, stuck.filter(|at| *at <= now));
+        let verdict = keep_alive.look(now, now, if now < begun { idle(now) } else { stuck(begun) });
         assert!(matches!(verdict, Verdict::Go { ask: false, .. }), "{second}: {verdict:?}");
     }
     let now = start + Duration::from_secs(16);
-    assert_eq!(keep_alive.look(now, now, stuck), Verdict::Lost);
+    assert_eq!(keep_alive.look(now, now, stuck(begun)), Verdict::Lost);
 }
 
 #[test]
@@ -50,9 +59,26 @@ fn whoever_is_heard_is_neither_asked_nor_lost() {
     for second in 0..1000 {
         let now = start + Duration::from_secs(second);
         let heard = start + Duration::from_secs(second / 4 * 4);
-        let verdict = keep_alive.look(now, heard, Some(heard));
+        let verdict = keep_alive.look(now, heard, stuck(heard));
         assert!(matches!(verdict, Verdict::Go { ask: false, .. }), "{second}: {verdict:?}");
     }
+}
+
+#[test]
+fn a_side_that_only_listens_shows_that_it_is_there() {
+    let start = Instant::now();
+    let mut keep_alive = KeepAlive::new(INTERVAL, start);
+    let mut asked = Vec::new();
+    for second in 0..30 {
+        let now = start + Duration::from_secs(second);
+        let written = asked.last().map_or(start, |second| start + Duration::from_secs(*second));
+        match keep_alive.look(now, now, idle(written)) {
+            Verdict::Go { ask: true, .. } => asked.push(second),
+            Verdict::Go { ask: false, look_again } => assert!(look_again > now),
+            Verdict::Lost => panic!("it is heard all the time"),
+        }
+    }
+    assert_eq!(asked, [5, 10, 15, 20, 25]);
 }
 
 #[test]
@@ -60,13 +86,19 @@ fn a_side_that_was_asleep_asks_before_it_gives_up() {
     let start = Instant::now();
     let at = |second| start + Duration::from_secs(second);
     let mut keep_alive = KeepAlive::new(INTERVAL, start);
-    assert_eq!(keep_alive.look(start, start, None), Verdict::Go { ask: false, look_again: at(5) });
-    assert_eq!(keep_alive.look(at(1000), start, None), Verdict::Go { ask: true, look_again: at(1005) });
+    assert_eq!(keep_alive.look(start, start, idle(start)), Verdict::Go { ask: false, look_again: at(5) });
+    assert_eq!(
+        keep_alive.look(at(1000), start, idle(at(1000))),
+        Verdict::Go { ask: true, look_again: at(1005) }
+    );
     let mut same = KeepAlive::new(INTERVAL, start);
-    same.look(start, start, None);
-    same.look(at(1000), start, None);
-    assert_eq!(same.look(at(1005), at(1001), None), Verdict::Go { ask: false, look_again: at(1006) });
-    assert_eq!(keep_alive.look(at(1005), start, None), Verdict::Lost, "it had its chance");
+    same.look(start, start, idle(start));
+    same.look(at(1000), start, idle(at(1000)));
+    assert_eq!(
+        same.look(at(1005), at(1001), idle(at(1005))),
+        Verdict::Go { ask: false, look_again: at(1006) }
+    );
+    assert_eq!(keep_alive.look(at(1005), start, idle(at(1005))), Verdict::Lost, "it had its chance");
 }
 
 #[test]
@@ -74,7 +106,7 @@ fn extreme_intervals_do_no_harm() {
     let start = Instant::now();
     for interval in [Duration::MAX, Duration::ZERO] {
         let mut keep_alive = KeepAlive::new(interval, start);
-        let Verdict::Go { ask, look_again } = keep_alive.look(start, start, None) else {
+        let Verdict::Go { ask, look_again } = keep_alive.look(start, start, idle(start)) else {
             panic!("nobody is lost at once")
         };
         assert!(!ask && look_again > start);

@@ -28,6 +28,11 @@ pub(crate) trait PendingReply: Send {
         payload: &mut BytesMut,
         tail: &mut Bytes,
     ) -> Poll<Status>;
+
+    /// Whether a post goes on when its connection has ended.
+    fn outlives_connection(&self) -> bool {
+        true
+    }
 }
 
 /// What is to be answered how.
@@ -215,13 +220,14 @@ impl InFlight {
         }
     }
 
-    /// Gives up all calls, and returns the posts, which nobody can call back: they are to be finished.
+    /// Gives up all calls, and returns the posts, which nobody can call back: they are to be finished, but for those that are
+    /// nothing without their connection.
     pub(crate) fn close(&mut self) -> Vec<Pin<Box<dyn PendingReply>>> {
         let entries = std::mem::take(&mut self.entries);
         entries
             .into_iter()
             .filter_map(|(_, entry)| match (entry.origin, entry.what) {
-                (Origin::Post, Dispatched::Pending(reply)) => Some(reply),
+                (Origin::Post, Dispatched::Pending(reply)) if reply.outlives_connection() => Some(reply),
                 _ => None,
             })
             .collect()

@@ -192,6 +192,37 @@ fn posts_survive_the_end_and_calls_do_not() {
     assert!(in_flight.close().is_empty());
 }
 
+struct Bound {
+    _held: Arc<()>,
+}
+
+impl PendingReply for Bound {
+    fn poll_reply(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut BytesMut,
+        _: &mut Bytes,
+    ) -> Poll<Status> {
+        Poll::Pending
+    }
+
+    fn outlives_connection(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_post_that_is_bound_to_its_connection_ends_with_it() {
+    let (mut in_flight, _) = in_flight(10);
+    let held = Arc::new(());
+    let bound = Dispatched::Pending(Box::pin(Bound { _held: Arc::clone(&held) }));
+    in_flight.insert(Origin::Post, bound, None, 0).unwrap();
+    assert_eq!(drained(&mut in_flight), []);
+    assert_eq!(Arc::strong_count(&held), 2);
+    assert!(in_flight.close().is_empty());
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
 #[test]
 fn a_repeated_cancel_takes_no_memory() {
     let mut in_flight = InFlight::new(4, Arc::default());

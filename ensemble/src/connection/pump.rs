@@ -306,7 +306,6 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
         link.is_writing.store(true, Ordering::Release);
         collect_replies(&link, &mut payloads, &mut collected);
         let now = now();
-        link.taken.is_now(now);
         lock(&link.outbox).take_output(&mut batch, now);
         if batch.is_empty() {
             link.is_writing.store(false, Ordering::Release);
@@ -314,6 +313,7 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
             something.await;
             continue;
         }
+        link.taken.is_now(now);
         let written = tokio::select! {
             written = write_batch(&link, &mut writer, &batch) => written,
             () = link.ended() => break,

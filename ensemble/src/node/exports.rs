@@ -215,6 +215,19 @@ struct Table {
     is_closed: bool,
 }
 
+impl Table {
+    fn check_free(&self, name: &ActorName) -> Result<(), ExportError> {
+        if self.is_closed {
+            return Err(ExportError::ShuttingDown);
+        }
+        // A dead actor's name is free.
+        if self.by_name.get(name.as_str().as_bytes()).is_some_and(|other| other.is_there()) {
+            return Err(ExportError::InUse { name: name.clone() });
+        }
+        Ok(())
+    }
+}
+
 /// All that a node exports.
 #[derive(Default)]
 pub(super) struct ExportTable(RwLock<Table>);
@@ -224,16 +237,15 @@ impl ExportTable {
         self.0.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
     }
 
+    /// Whether something could be exported under that name now.
+    pub(super) fn check_free(&self, name: &ActorName) -> Result<(), ExportError> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).check_free(name)
+    }
+
     pub(super) fn insert(&self, exported: Exported) -> Result<(), ExportError> {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if table.is_closed {
-            return Err(ExportError::ShuttingDown);
-        }
         let name = exported.name.clone();
-        // A dead actor's name is free.
-        if table.by_name.get(name.as_str().as_bytes()).is_some_and(|other| other.is_there()) {
-            return Err(ExportError::InUse { name });
-        }
+        table.check_free(&name)?;
         table.in_order.retain(|other| *other != name);
         table.in_order.push(name.clone());
         table.by_name.insert(name.as_str().as_bytes().into(), Arc::new(exported));

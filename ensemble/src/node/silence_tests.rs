@@ -138,6 +138,34 @@ async fn peers_that_answer_stay_connected_while_nothing_happens() {
     assert_eq!(client.core().peers.infos().len(), 1);
 }
 
+/// It was closed: the pings waited behind the value, and the side that took it had nothing to say.
+#[actix::test]
+async fn a_large_value_over_a_slow_link_is_no_silence() {
+    let net = Net::new();
+    let server = net.node("server", Some("mem:server")).await;
+    server.export("quiet", Exports::start(Quiet).message::<Filler>()).unwrap();
+    let client = net.node("client", None).await;
+    let mut slow = net.transports().listen(&"mem:slow".parse().unwrap()).await.unwrap();
+    client.set_route(server.server().clone(), vec!["mem:slow".parse().unwrap()]);
+    let (there, address) = (net.transports(), server.addresses()[0].clone());
+    actix::spawn(async move {
+        let mut near = slow.accept().await.unwrap();
+        let mut far = there.connect(&address).await.unwrap();
+        actix::spawn(async move { tokio::io::copy(&mut far.reader, &mut near.writer).await });
+        let mut bytes = [0; 2048];
+        while let Ok(count @ 1..) = near.reader.read(&mut bytes).await {
+            far.writer.write_all(&bytes[..count]).await.unwrap();
+            sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let remote = client.remote("server", "quiet").with_timeout(LONG);
+    remote.send(Filler(vec![])).await.unwrap();
+    pause();
+    let began = Instant::now();
+    assert_eq!(remote.send(Filler(vec![1; 1 << 20])).await, Ok(()));
+    assert!(began.elapsed() > Duration::from_secs(200), "{:?}", began.elapsed());
+}
+
 #[actix::test]
 async fn without_a_limit_nobody_is_lost() {
     let net = Net::new();

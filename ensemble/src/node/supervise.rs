@@ -87,6 +87,8 @@ pub(super) fn start<A: Actor>(
         restarts: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
     });
+    // Nothing is made in vain, but in a race, which `insert` decides.
+    core.exports.check_free(name)?;
     let mut supervisor = Supervisor { core: core.weak.clone(), name: name.clone(), supervision, make };
     let (exported, first) = supervisor.start()?;
     core.exports.insert(exported)?;
@@ -105,6 +107,13 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
         Ok((exported, Start { gone, released }))
     }
 
+    /// The node, while it runs and the name is still this actor's.
+    fn core_that_wants_it(&self) -> Option<Arc<Core>> {
+        let core = self.core.upgrade()?;
+        let is_wanted = core.is_running() && core.exports.is_supervised_by(&self.name, &self.supervision);
+        is_wanted.then_some(core)
+    }
+
     async fn run(mut self, mut restarts: Restarts, first: Start) {
         let mut next = Some(first);
         while let Some(start) = next {
@@ -121,9 +130,7 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
         mut released: oneshot::Receiver<()>,
     ) -> Option<Start> {
         loop {
-            if !self.core.upgrade()?.exports.is_supervised_by(&self.name, &self.supervision) {
-                return None;
-            }
+            self.core_that_wants_it()?;
             let actor = &self.name;
             let pause = match restarts.decide(ending, now()) {
                 Decision::RestartAfter(pause) => pause,
@@ -143,7 +150,8 @@ impl<A: Actor, F: FnMut() -> Exports<A>> Supervisor<F> {
                 _ = &mut released => return None,
                 () = tokio::time::sleep(pause) => {}
             }
-            let core = self.core.upgrade()?;
+            // Nothing is made that would outlive what a node that shuts down closes.
+            let core = self.core_that_wants_it()?;
             match self.start() {
                 Ok((exported, start)) => {
                     self.supervision.restarts.fetch_add(1, Ordering::Relaxed);

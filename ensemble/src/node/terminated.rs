@@ -80,7 +80,11 @@ pub struct Terminated {
     pub reason: TerminationReason,
 }
 
-/// Ends with what becomes of a watched actor. The watch begins when this is made, also if it is never polled; dropping it ends it.
+/// Ends with what becomes of a watched actor. The watch begins when this is made; dropping it ends it.
+///
+/// It is renewed when it is polled. One that is not polled for an hour lapses, and begins anew at the next poll: if the actor
+/// has ended in between, it says [`NoSuchActor`](TerminationReason::NoSuchActor), and if it was started again, the new start is
+/// watched. [`Node::watch`](super::Node::watch) does not need to be polled.
 #[must_use = "the watch ends when this is dropped"]
 pub struct Termination(Pin<Box<dyn Future<Output = Terminated> + Send>>);
 
@@ -158,31 +162,47 @@ struct Watching {
     number: u64,
 }
 
+/// A call of a watch.
+struct Asked {
+    call: CallFuture<Watch>,
+    renew_at: Instant,
+}
+
+impl Asked {
+    /// Whether its outcome is that of its deadline. A peer that cancels it before its time is not asked again and again.
+    fn has_run_out(&self, outcome: &Result<u8, CallError>) -> bool {
+        let is_out = matches!(
+            outcome,
+            Err(CallError::Unknown(Unknown::Deadline) | CallError::Failed(Failure::Cancelled))
+        );
+        is_out && Instant::now() >= self.renew_at
+    }
+}
+
 impl Watching {
-    fn ask(&self) -> CallFuture<Watch> {
+    fn ask(&self) -> Asked {
+        let renew_at = Instant::now() + (WATCH_TIMEOUT - RENEWED_AHEAD);
         let watch = Watch { number: self.number };
-        send_over(&self.link, &self.actor, self.number, &watch, WATCH_TIMEOUT)
+        Asked { call: send_over(&self.link, &self.actor, self.number, &watch, WATCH_TIMEOUT), renew_at }
     }
 
-    async fn wait(&self, mut asked: CallFuture<Watch>) -> TerminationReason {
+    async fn wait(&self, mut asked: Asked) -> TerminationReason {
         loop {
-            let renew_at = Instant::now() + (WATCH_TIMEOUT - RENEWED_AHEAD);
+            let mut next = None;
             let outcome = tokio::select! {
                 biased;
-                outcome = &mut asked => outcome,
-                () = tokio::time::sleep_until(renew_at) => {
-                    let next = self.ask();
+                outcome = &mut asked.call => outcome,
+                () = tokio::time::sleep_until(asked.renew_at) => {
+                    next = Some(self.ask());
                     // Both stand now. The first one's answer comes first, since it was asked first.
-                    match asked.await {
-                        Err(CallError::Unknown(Unknown::Deadline) | CallError::Failed(Failure::Cancelled)) => {
-                            asked = next;
-                            continue;
-                        }
-                        outcome => outcome,
-                    }
+                    (&mut asked.call).await
                 }
             };
-            return reason(outcome);
+            if !asked.has_run_out(&outcome) {
+                return reason(outcome);
+            }
+            // There is none when this was not polled in time. If the connection has ended, asking says so.
+            asked = next.unwrap_or_else(|| self.ask());
         }
     }
 }

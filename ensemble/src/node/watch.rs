@@ -84,7 +84,10 @@ pub(super) fn ended(
     }
 }
 
-/// The watches of each start of a peer: their numbers, and how often each is held (twice while it is renewed).
+/// So often a watch may be held: twice while it is renewed.
+const MAX_HELD: u32 = 2;
+
+/// The watches of each start of a peer: their numbers, and how often each is held.
 type ByPeer = HashMap<Incarnation, HashMap<u64, u32>>;
 
 /// How many watches each peer holds.
@@ -92,12 +95,15 @@ type ByPeer = HashMap<Incarnation, HashMap<u64, u32>>;
 pub(super) struct Watches(Arc<Mutex<ByPeer>>);
 
 impl Watches {
-    /// A place for a watch of that number; `None` when the peer holds as many others as it may.
+    /// A place for a watch of that number; `None` when the peer holds as many others, or that one as often, as it may.
     fn enter(&self, peer: Incarnation, number: u64, limit: usize) -> Option<Place> {
         let mut by_peer = lock(&self.0);
         let held = by_peer.get(&peer);
-        let is_new = held.is_none_or(|held| !held.contains_key(&number));
-        if is_new && held.map_or(0, HashMap::len) >= limit {
+        let has_room = match held.and_then(|held| held.get(&number)) {
+            Some(count) => *count < MAX_HELD,
+            None => held.map_or(0, HashMap::len) < limit,
+        };
+        if !has_room {
             return None;
         }
         *by_peer.entry(peer).or_default().entry(number).or_default() += 1;
@@ -147,6 +153,11 @@ impl PendingReply for Watching {
             Err(_) => Status::Failed(Failure::ReplyNotEncodable),
         })
     }
+
+    /// A peer that posts watches, which no deadline ends, would fill the memory with those of its past connections.
+    fn outlives_connection(&self) -> bool {
+        false
+    }
 }
 
 /// A peer wants to know when an actor ends.
@@ -154,7 +165,8 @@ pub(super) fn begin(core: &Core, peer: &Caller, exported: &Exported, payload: &B
     let refused = |why| Dispatched::Settled(Status::Refused(why));
     let decoded: Result<Watch, DecodeError> = Watch::decode(payload);
     let Ok(Watch { number }) = decoded else { return refused(Refusal::Malformed) };
-    // They are calls that stay open for long: the other half of the peer's window is left for its other calls.
+    // They are calls that stay open for long, and two each while they are renewed, which is seldom: most of the peer's window
+    // is left for its other calls.
     let limit = core.limits.max_watches.min(core.limits.max_in_flight as usize / 2);
     let Some(place) = core.watches.enter(peer.incarnation(), number, limit) else {
         return refused(Refusal::Overloaded);
@@ -165,8 +177,15 @@ pub(super) fn begin(core: &Core, peer: &Caller, exported: &Exported, payload: &B
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
-    use crate::wire::frame::{Head, Route, write_message};
+    use crate::{
+        node::{NODE_ACTOR, test_net::Net},
+        wire::frame::{Head, Route, write_message},
+    };
 
     #[test]
     fn its_bytes_are_pinned() {
@@ -198,11 +217,37 @@ mod tests {
         let renewed = watches.enter(one, 1, 2).expect("it is the same watch");
         drop(first);
         assert!(watches.enter(one, 3, 2).is_none(), "it is still held");
-        drop(renewed);
+        let again = watches.enter(one, 1, 2).unwrap();
+        assert!(watches.enter(one, 1, 2).is_none(), "one number is no way round the limit");
+        drop((renewed, again));
         let _third = watches.enter(one, 3, 2).unwrap();
         drop(elsewhere);
         assert_eq!(lock(&watches.0).len(), 1, "a peer without watches is forgotten");
         assert!(watches.enter(other, 1, 0).is_none());
         assert_eq!(lock(&watches.0).len(), 1);
+    }
+
+    /// They stayed until the actor ended: for ever.
+    #[actix::test]
+    async fn posted_watches_end_with_their_connection() {
+        let (node, mut stream, _listener) = Net::new().connected().await;
+        let route = Route { actor: NODE_ACTOR.as_bytes(), message: Watch::NAME.as_bytes(), trace: None };
+        let mut posts = BytesMut::new();
+        for number in [0, 1, 2, 2, 2, 2] {
+            let mut payload = BytesMut::new();
+            Watch { number }.encode(&mut payload).unwrap();
+            write_message(&Head::Post { route }, &payload, &mut posts);
+        }
+        stream.writer.write_all(&posts).await.unwrap();
+        let held = || lock(&node.core().watches.0).values().flat_map(HashMap::values).sum::<u32>();
+        let becomes = async |count| {
+            while held() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, becomes(4)).await.expect("each number is held twice at most");
+        drop(stream);
+        tokio::time::timeout(limit, becomes(0)).await.expect("nothing is left");
     }
 }

@@ -9,9 +9,10 @@ use std::{
 
 use actix::Actor;
 use ensemble::{
-    ActorState, CallError, ExportError, Exports, Failure, ListSupervised, NODE_ACTOR, Node, Refusal,
+    ActorState, CallError, ExportError, Exports, Failure, Limits, ListSupervised, NODE_ACTOR, Node, Refusal,
     RemoteAddr, Restart, RestartPolicy,
 };
+use tokio::sync::Semaphore;
 
 use crate::common::*;
 
@@ -196,6 +197,56 @@ async fn a_panic_of_what_makes_an_actor_is_a_failure_like_others() {
     assert_eq!(remote.send(Panic()).await, Err(DIED));
     eventually("it is given up", async || remote.ping().await == Err(NO_SUCH_ACTOR)).await;
     assert_eq!((made.get(), state(&server).await), (6, (1, ActorState::Ended)));
+}
+
+/// It was made again while the node stopped others, and outlived what the node closed.
+#[actix::test]
+async fn an_actor_is_not_made_again_while_its_node_shuts_down() {
+    let limits = Limits { drain_timeout: LONG, ..Limits::default() };
+    let (server, shared) = Net::new(Transport::Memory).serve_with("server", limits).await;
+    let policy = RestartPolicy { max_restarts: u32::MAX, ..RestartPolicy::new(Restart::Always) };
+    let made = supervise(&server, &shared, policy.clone());
+    let slow = Shared::default();
+    server.export("slow", tester(&slow)).unwrap();
+    let held = actix::spawn(server.remote("server", "slow").with_timeout(LONG).send(Hold(1)));
+    eventually("it is busy", async || slow.seen() == [1]).await;
+    tokio::time::pause();
+    let (remote, is_leaving) = (server.remote("server", "supervised"), Arc::new(Semaphore::new(0)));
+    assert_eq!(remote.send(Panic()).await, Err(DIED));
+    let leave = Arc::clone(&is_leaving);
+    server.at_leave(async move {
+        leave.add_permits(1);
+        tokio::time::sleep(policy.max_pause).await;
+    });
+    let node = server.clone();
+    server.shutdown();
+    let run = actix::spawn(async move { node.run_until(std::future::pending()).await });
+    is_leaving.acquire().await.unwrap().forget();
+    // It is this long in which the slow one is waited for.
+    tokio::time::sleep(2 * RestartPolicy::default().max_pause).await;
+    assert!(!run.is_finished());
+    slow.open();
+    run.await.unwrap();
+    assert_eq!(held.await.unwrap(), Ok(1));
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+#[actix::test]
+async fn nothing_is_made_under_a_name_that_is_not_free() {
+    let (server, shared) = Net::new(Transport::Memory).serve("server").await;
+    let made = Rc::new(Cell::new(0));
+    let export = || {
+        let (count, kept) = (Rc::clone(&made), shared.clone());
+        server.export_supervised("tester", RestartPolicy::default(), move || {
+            count.set(count.get() + 1);
+            tester(&kept)
+        })
+    };
+    assert_eq!(export(), Err(ExportError::InUse { name: "tester".parse().unwrap() }));
+    server.shutdown();
+    server.run_until(std::future::pending()).await;
+    assert_eq!(export(), Err(ExportError::ShuttingDown));
+    assert_eq!(made.get(), 0);
 }
 
 #[actix::test]

@@ -278,3 +278,41 @@ async fn a_watch_outlasts_its_calls() {
     tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
     assert_eq!(mourner.reasons().len(), 1);
 }
+
+/// It was taken for the end of the actor when a watch was renewed too late, because it was first polled late.
+#[actix::test]
+async fn a_watch_that_is_polled_late_stands() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    for waited in [0, 2, 60, 61, 150].map(minutes) {
+        let net = Net::new(Transport::Memory);
+        let (server, _, client) = net.pair().await;
+        let remote = client.remote("server", "tester");
+        let mut watch = remote.terminated().unwrap();
+        remote.ping().await.unwrap();
+        tokio::time::pause();
+        tokio::time::sleep(waited).await;
+        let told = tokio::time::timeout(minutes(150), &mut watch).await;
+        assert!(told.is_err(), "polled after {waited:?}: {told:?}");
+        let told = async {
+            drop(remote.send(Panic()).await);
+            watch.await.reason
+        };
+        assert_eq!(within(told).await, TerminationReason::Panicked, "polled after {waited:?}");
+        tokio::time::resume();
+        drop(server);
+    }
+}
+
+#[actix::test]
+async fn a_watch_that_has_lapsed_says_when_its_connection_is_gone() {
+    let net = Net::new(Transport::Memory);
+    let (server, _, client) = net.pair().await;
+    let remote = client.remote("server", "tester");
+    let watch = remote.terminated().unwrap();
+    remote.ping().await.unwrap();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    drop(server);
+    remote.disconnected().await;
+    assert_eq!(within(watch).await.reason, TerminationReason::NodeLost);
+}
