@@ -31,6 +31,9 @@ Examples:
   $ ensemble list servers              from another terminal
   $ ensemble shutdown -f
 
+Options can also be set in config.toml in the home directory, and by variables: ENSEMBLE_TIMEOUT
+for --timeout, and so on. `ensemble env` shows what is set, and where.
+
 Exit codes:
   0 done; 1 failed; 2 wrong usage; 3 no such key, server, actor or role; 4 unreachable or
   timed out; 5 not authenticated or not authorised; 6 conflict"

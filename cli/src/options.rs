@@ -55,7 +55,7 @@ impl Color {
 /// Options of every command that asks servers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientOptions {
-    /// Address of the registry [default: that of the home]
+    /// Address of the registry [env: ENSEMBLE_REGISTRY] [default: that of the home]
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) registry: Option<Address>,
 
@@ -87,7 +87,7 @@ pub(crate) struct ServerOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct LogOptions {
-    /// Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [default: info]
+    /// Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [env: ENSEMBLE_LOG] [default: info]
     #[arg(long = "log", value_name = "LEVEL", value_parser = parse_log_level)]
     pub(crate) level: Option<String>,
 

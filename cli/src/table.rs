@@ -63,7 +63,8 @@ pub(crate) struct Look {
     pub(crate) is_colored: bool,
 }
 
-/// Columns under `header`. The last one may have several words, which can be put below each other.
+/// Columns under `header`. The last one may have several words, which can be put below each other. Where there is no room
+/// even for the others, each row is a block of lines instead.
 pub(crate) fn columns<const N: usize>(header: [&str; N], rows: &[[Cell; N]], look: Look) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].width());
@@ -72,6 +73,9 @@ pub(crate) fn columns<const N: usize>(header: [&str; N], rows: &[[Cell; N]], loo
     let widths: [usize; N] = std::array::from_fn(width);
     let last = N.saturating_sub(1);
     let before: usize = widths[..last].iter().map(|width| width + GAP).sum();
+    if look.width.is_some_and(|width| width + GAP < before) {
+        return blocks(header, rows, look);
+    }
     let room = look.width.map(|width| width.saturating_sub(before));
     let longest_word =
         rows.iter().flat_map(|row| row[last].text.split(' ')).map(|word| word.chars().count()).max();
@@ -104,6 +108,21 @@ pub(crate) fn columns<const N: usize>(header: [&str; N], rows: &[[Cell; N]], loo
         text.push('\n');
         for line in lines.filter(|line| !line.is_empty()) {
             text.push_str(&format!("{:indent$}{line}\n", ""));
+        }
+    }
+    text
+}
+
+/// Each row as its first cell, and its other cells below that, each with its name.
+fn blocks<const N: usize>(header: [&str; N], rows: &[[Cell; N]], look: Look) -> String {
+    let width = header.iter().skip(1).map(|name| name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for row in rows {
+        for (index, (name, cell)) in header.iter().zip(row).enumerate() {
+            let shown = cell.show(0, look.is_colored);
+            let line = if index == 0 { shown } else { format!("{:INDENT$}{name:width$}  {shown}", "") };
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
     }
     text
@@ -168,6 +187,13 @@ mod tests {
         let expected = "ACTOR      STATE\n    MESSAGES\na          alive\nlong-name  dead\n    one\n    two\n    \
                         three\n    four\n";
         assert_eq!(columns(HEADER, &rows(), plain(Some(20))), expected);
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_columns_each_row_is_a_block() {
+        let expected = "a\n    STATE     alive\n    MESSAGES\nlong-name\n    STATE     dead\n    \
+                        MESSAGES  one two three four\n";
+        assert_eq!(columns(HEADER, &rows(), plain(Some(15))), expected);
     }
 
     #[test]

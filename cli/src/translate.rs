@@ -142,7 +142,9 @@ fn refused(why: Refusal, target: Target<'_>) -> Failure {
                 .advise(format_args!("`ensemble list actors {server}` shows those it has"))
         }
         Refusal::NotAuthorized => failure(Code::NotAllowed),
-        Refusal::Overloaded | Refusal::ShuttingDown => failure(Code::Unreachable).advise("try again later"),
+        Refusal::Overloaded | Refusal::ShuttingDown | Refusal::Restarting => {
+            failure(Code::Unreachable).advise("try again later")
+        }
         _ => failure(Code::Failed).advise("see whether both sides have the same version"),
     }
 }

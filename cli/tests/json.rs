@@ -91,6 +91,37 @@ fn of_the_commands_about_servers() {
 }
 
 #[test]
+fn of_roles_that_are_started() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    let mut events = sandbox.start(&["events", "--json"]);
+    let mut snapshot: Value = serde_json::from_str(&events.says("snapshot")).unwrap();
+    assert_eq!(snapshot["servers"].as_array_mut().unwrap().len(), 1);
+    blank(&mut snapshot, &["history"]);
+    assert_eq!((&snapshot["revision"], &snapshot["history"]), (&json!(1), &json!("string")));
+    let spawned = parse(sandbox.ensemble(&["spawn", "kvstore", "echo", "--json"]));
+    assert_eq!(spawned, json!({"server": "kvstore", "role": "echo", "announced": true}));
+    let mut updated: Value = serde_json::from_str(&events.says("updated")).unwrap();
+    blank(&mut updated, &["history", "incarnation", "process_id"]);
+    let address = format!("unix:{}", common::socket(sandbox, "kvstore").display());
+    assert_eq!(
+        updated,
+        json!({
+            "event": "updated", "revision": 2, "history": "string", "server": "kvstore", "incarnation": "string",
+            "roles": ["kvstore", "echo"], "addresses": [address], "process_id": "number",
+        })
+    );
+    let roles = parse(sandbox.ensemble(&["list", "roles", "kvstore", "--json"]));
+    assert_eq!(
+        roles[0],
+        json!({
+            "role": "echo", "about": "gives back what it gets, to try an ensemble with", "options": [],
+            "is_running": true,
+        })
+    );
+    assert_eq!(roles[1]["options"][0], "path");
+}
+
+#[test]
 fn of_the_store() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let put = parse(sandbox.kvstorec_with(&["put", "k", "--json"], "v"));

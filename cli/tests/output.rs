@@ -45,8 +45,8 @@ fn of_ping() {
     transcript.types("ensemble ping kvstore nope --count 3");
     transcript.types("ensemble ping kvstore --interval 1");
     kvstore.signal(Signal::STOP);
-    transcript.types("ensemble ping kvstore --count 2 --timeout 0.2");
-    transcript.types("ensemble ping kvstore --count 2 --timeout 0.2 --json");
+    transcript.types("ensemble ping kvstore --count 2 --timeout 1");
+    transcript.types("ensemble ping kvstore --count 2 --timeout 1 --json");
     transcript.is("ping");
     kvstore.signal(Signal::CONT);
 }
@@ -64,9 +64,9 @@ fn of_shutdown() {
     transcript.types("ensemble shutdown -f echo");
     let _echo = serve(sandbox, &["run", "--roles", "echo"], "echo");
     kvstore.signal(Signal::STOP);
-    transcript.types("ensemble shutdown -f kvstore --timeout 0.2");
-    transcript.types("ensemble shutdown -f --timeout 0.2 --json kvstore");
-    transcript.types("ensemble shutdown -f --timeout 0.5");
+    transcript.types("ensemble shutdown -f kvstore --timeout 1");
+    transcript.types("ensemble shutdown -f --timeout 1 --json kvstore");
+    transcript.types("ensemble shutdown -f --timeout 3");
     transcript.types("ensemble shutdown -f");
     transcript.types("ensemble shutdown -f kvstore");
     transcript.is("shutdown");
@@ -77,7 +77,7 @@ fn of_shutdown() {
 fn a_ping_goes_on_after_a_lost_one_and_ends_with_the_summary() {
     let Ensemble { sandbox, registry: _registry, kvstore } = &ensemble();
     kvstore.signal(Signal::STOP);
-    let args = ["ping", "kvstore", "--count", "1000000", "--interval", "1ms", "--timeout", "0.2"];
+    let args = ["ping", "kvstore", "--count", "1000000", "--interval", "1ms", "--timeout", "1"];
     let mut ping = sandbox.start(&args);
     ping.says("1 lost: kvstore did not answer");
     kvstore.signal(Signal::CONT);

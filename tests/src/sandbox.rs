@@ -1,7 +1,8 @@
 //! A home directory for one test, and the programs that run in it.
 
 use std::{
-    ffi::OsStr,
+    env,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,16 +12,15 @@ use tempfile::TempDir;
 use crate::process::{Finished, Proc};
 
 /// What the programs must not take over from whoever runs the tests.
-const FOREIGN: [&str; 11] = [
+const FOREIGN: [&str; 10] = [
     "HOME",
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",
     "XDG_CACHE_HOME",
-    "ENSEMBLE_LOG",
-    "ENSEMBLE_REGISTRY",
     "NO_COLOR",
+    "NOTIFY_SOCKET",
     "RUST_LOG",
     "COLUMNS",
 ];
@@ -73,10 +73,16 @@ impl Sandbox {
 
     fn command<A: AsRef<OsStr>>(&self, program: &Path, args: &[A]) -> Command {
         let mut command = Command::new(program);
-        command.args(args).current_dir(self.dir.path()).env("ENSEMBLE_HOME", self.home());
+        command.args(args).current_dir(self.dir.path());
         for name in FOREIGN {
             command.env_remove(name);
         }
+        // Each setting can come from a variable.
+        let is_setting = |name: &OsString| name.to_string_lossy().starts_with("ENSEMBLE_");
+        for name in env::vars_os().map(|(name, _)| name).filter(is_setting) {
+            command.env_remove(name);
+        }
+        command.env("ENSEMBLE_HOME", self.home());
         command
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     roles: RoleOptions,
 
-    /// Address of the registry [default: that of the home]
+    /// Address of the registry [env: ENSEMBLE_REGISTRY] [default: that of the home]
     #[arg(short, long, value_name = "ADDR")]
     registry: Option<Address>,
 

@@ -28,9 +28,9 @@ role. Options that are set for the role where the server runs hold, unless they 
 The role is gone when the server ends. --timeout is by default 30 s.
 
 Examples:
-  $ ensemble spawn echo kvstore
-  $ ensemble spawn echo kvstore -o kvstore.max-value=1MiB
-  $ ensemble list roles echo")]
+  $ ensemble list roles store-1               which roles there are
+  $ ensemble spawn store-1 echo
+  $ ensemble spawn store-1 kvstore -o kvstore.max-value=1MiB")]
 pub(crate) struct Args {
     /// The server
     server: ServerId,

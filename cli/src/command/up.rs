@@ -28,7 +28,7 @@ const DEFAULT_LOG_LEVEL: &str = "warn";
 #[derive(Debug, clap::Args)]
 #[command(
     mut_arg("listen", |arg| arg.help("Address at which the server listens; repeatable [default: a socket in the home]")),
-    mut_arg("level", |arg| arg.help("Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [default: warn]")),
+    mut_arg("level", |arg| arg.help("Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [env: ENSEMBLE_LOG] [default: warn]")),
     after_help = "\
 Makes the home directory and the cookie if they are missing. Runs until it is shut down, by
 `ensemble shutdown`, SIGTERM or Ctrl-C: first the server, then the registry.

@@ -98,7 +98,9 @@ fn normalised(line: &str, sandbox: &Sandbox) -> String {
 /// Whether such a number differs from run to run: one of bytes, or of what is in flight.
 fn is_variable(words: &[String], index: usize) -> bool {
     let is_unit = |word: &String| ["B", "KiB", "MiB", "out,", "in"].contains(&word.as_str());
-    words[index].parse::<f64>().is_ok() && words.get(index + 1).is_some_and(is_unit)
+    // Some incarnations could be read as numbers too, such as 79614e27.
+    let is_number = words[index].len() < 8 && words[index].parse::<f64>().is_ok();
+    is_number && words.get(index + 1).is_some_and(is_unit)
 }
 
 fn normalised_word(word: &str) -> String {

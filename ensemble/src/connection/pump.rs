@@ -32,6 +32,9 @@ use crate::{
 /// Room in the buffer for each read: several small frames, or a chunk.
 const READ_BYTES: usize = CHUNK_BYTES;
 
+/// That room as long as no read has filled it. Most connections of a registry never carry more than a heartbeat.
+const FIRST_READ_BYTES: usize = 4096;
+
 /// A connection's buffer that has grown beyond this is let go of.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -102,12 +105,13 @@ async fn read_frames(
     reader: &mut BoxReader,
     dispatch: &dyn Dispatch,
 ) -> Result<(), ReadEnd> {
-    let mut buffer = BytesMut::with_capacity(2 * READ_BYTES);
+    let mut buffer = BytesMut::new();
+    let mut room = FIRST_READ_BYTES;
     let closed = link.closed.notified();
     tokio::pin!(closed);
     closed.as_mut().enable();
     while !link.is_closed() {
-        buffer.reserve(READ_BYTES);
+        buffer.reserve(room);
         let count = tokio::select! {
             biased;
             count = reader.read_buf(&mut buffer) => count?,
@@ -116,6 +120,10 @@ async fn read_frames(
         if count == 0 {
             // Whole frames have been taken from it: what is left is the beginning of one.
             return if buffer.is_empty() { Ok(()) } else { Err(ReadEnd::WithinFrame) };
+        }
+        if count >= room && room < READ_BYTES {
+            room = READ_BYTES;
+            buffer.reserve(2 * READ_BYTES);
         }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();

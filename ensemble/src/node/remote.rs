@@ -373,6 +373,8 @@ fn outcome<M: RemoteMessage>(status: Status, bytes: &Bytes) -> Result<M::Result,
             Failure::ReplyMalformed.into()
         }),
         Status::Refused(why) => Err(why.into()),
+        // The receiver keeps the same deadline, and may be the first to notice.
+        Status::Failed(Failure::Cancelled) => Err(Unknown::Deadline.into()),
         Status::Failed(why) => Err(why.into()),
     }
 }

@@ -56,19 +56,21 @@ impl Cache {
         self.0.insert(server.clone(), known);
     }
 
-    /// What was said of a server for another reason: what is remembered of it must not contradict.
+    /// What was said of a server for another reason: what is remembered of it must not contradict. Says whether that was
+    /// another start of it.
     pub(super) fn correct(
         &mut self,
         now: Instant,
         server: &ServerId,
         incarnation: Incarnation,
         addresses: &[Address],
-    ) {
-        if let Some(known) = self.0.get_mut(server)
-            && (known.incarnation != incarnation || known.addresses != addresses)
-        {
+    ) -> bool {
+        let Some(known) = self.0.get_mut(server) else { return false };
+        let is_other = known.incarnation != incarnation;
+        if is_other || known.addresses != addresses {
             *known = Known { incarnation, addresses: addresses.to_vec(), learned: now };
         }
+        is_other
     }
 
     pub(super) fn forget(&mut self, server: &ServerId) {
@@ -119,16 +121,16 @@ mod tests {
     fn a_new_incarnation_or_address_corrects_what_is_remembered() {
         let now = Instant::now();
         let mut cache = Cache::default();
-        cache.correct(now, &id("a"), FIRST, &at("mem:1"));
+        assert!(!cache.correct(now, &id("a"), FIRST, &at("mem:1")));
         assert_eq!(cache.get(now, &id("a")), Remembered::Nothing);
         cache.learn(now, &id("a"), FIRST, &at("mem:1"));
         let later = now + MAX_AGE;
         // What is the same is not fresh because of it: nobody asked for the server's own sake.
-        cache.correct(later, &id("a"), FIRST, &at("mem:1"));
+        assert!(!cache.correct(later, &id("a"), FIRST, &at("mem:1")));
         assert_eq!(cache.get(later, &id("a")), Remembered::Stale(at("mem:1")));
-        cache.correct(later, &id("a"), SECOND, &at("mem:1"));
+        assert!(cache.correct(later, &id("a"), SECOND, &at("mem:1")));
         assert_eq!(cache.get(later, &id("a")), Remembered::Fresh(at("mem:1")));
-        cache.correct(later, &id("a"), SECOND, &at("mem:2"));
+        assert!(!cache.correct(later, &id("a"), SECOND, &at("mem:2")));
         assert_eq!(cache.get(later, &id("a")), Remembered::Fresh(at("mem:2")));
     }
 

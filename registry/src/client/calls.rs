@@ -195,9 +195,12 @@ impl Client {
 
     /// A moved or restarted server is not to be looked for where it was.
     fn correct<'a>(&self, servers: impl IntoIterator<Item = &'a ServerInfo>) {
-        let (now, mut cache) = (Instant::now(), self.cache());
+        let now = Instant::now();
         for info in servers {
-            cache.correct(now, &info.id, info.incarnation, &info.addresses);
+            let is_other_start = self.cache().correct(now, &info.id, info.incarnation, &info.addresses);
+            if is_other_start && let Some(node) = self.node.upgrade() {
+                node.started_anew(&info.id, info.incarnation);
+            }
         }
     }
 

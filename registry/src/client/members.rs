@@ -76,6 +76,11 @@ async fn follow(
                 view.send_replace(Some(View::new(&servers, revision)));
             }
             WatchEvent::Change(change) => {
+                if matches!(change.event, Event::Announced { .. })
+                    && let Some(node) = node.upgrade()
+                {
+                    node.started_anew(&change.id, change.incarnation);
+                }
                 match &change.event {
                     Event::Announced { server, .. } | Event::Updated { server } => {
                         let Announcement { id, incarnation, addresses, .. } = &**server;
