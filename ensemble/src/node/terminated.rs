@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     connection::Link,
-    error::{CallError, Failure, Refusal, Unknown},
+    error::{CallError, Refusal, Unknown},
     id::{ActorName, Reference},
 };
 
@@ -171,11 +171,7 @@ struct Asked {
 impl Asked {
     /// Whether its outcome is that of its deadline. A peer that cancels it before its time is not asked again and again.
     fn has_run_out(&self, outcome: &Result<u8, CallError>) -> bool {
-        let is_out = matches!(
-            outcome,
-            Err(CallError::Unknown(Unknown::Deadline) | CallError::Failed(Failure::Cancelled))
-        );
-        is_out && Instant::now() >= self.renew_at
+        matches!(outcome, Err(CallError::Unknown(Unknown::Deadline))) && Instant::now() >= self.renew_at
     }
 }
 
