@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
+use kvstore::PutOptions;
 
 use super::{get, get_object, key::Key, put, put_object, remove};
 use crate::{
@@ -76,6 +77,28 @@ pub(super) struct Input {
     /// File to read; - is standard input
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(super) input: PathBuf,
+}
+
+/// When a value is stored.
+#[derive(Debug, Args)]
+pub(super) struct PutCondition {
+    /// Store only where there is no such key
+    #[arg(long, conflicts_with = "if_revision")]
+    if_absent: bool,
+
+    /// Store only where the key has this revision, which `get --json` shows
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+}
+
+impl PutCondition {
+    pub(super) fn options(&self) -> PutOptions {
+        match self.if_revision {
+            Some(revision) => PutOptions::new().if_revision(revision),
+            None if self.if_absent => PutOptions::new().if_absent(),
+            None => PutOptions::new(),
+        }
+    }
 }
 
 /// Where a value goes to.

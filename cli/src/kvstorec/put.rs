@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{
-    cli::{Input, Place},
+    cli::{Input, Place, PutCondition},
     key::JsonKey,
     store::{Store, with_store},
 };
@@ -14,16 +14,19 @@ use crate::{exit::Outcome, files, options::GlobalOptions, printer::Printer};
 /// Stores bytes under a key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Done when the bytes are on disk.
+Done when the bytes are on disk. The exit code is 6 when a condition does not hold: nothing is stored then.
 
 Examples:
   $ kvstorec put --input foo.json foo.json
-  $ echo hello | kvstorec put greeting")]
+  $ echo hello | kvstorec put greeting
+  $ echo moin | kvstorec put greeting --if-revision 7")]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
     input: Input,
+    #[command(flatten)]
+    condition: PutCondition,
 }
 
 #[derive(Serialize)]
@@ -37,7 +40,7 @@ struct Stored<'a> {
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
         let value = files::read(&args.input.input, store.max_value_bytes())?;
-        show(&store, &store.put(value).await?, globals.printer())
+        show(&store, &store.put(value, args.condition.options()).await?, globals.printer())
     })
 }
 

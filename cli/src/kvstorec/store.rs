@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use kvstore::{Client, ClientError, messages::PutDone};
+use kvstore::{
+    Client, ClientError, PutOptions,
+    messages::{PutDone, StoreError},
+};
 
 use super::{cli::Place, key::Key};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
     options::GlobalOptions,
-    translate,
+    translate::{self, Target},
 };
 
 /// The store that a command is for.
@@ -47,16 +50,34 @@ impl Store {
     }
 
     /// Puts a value under the key; a long one gets more time.
-    pub(super) async fn put(&self, value: Vec<u8>) -> Outcome<PutDone> {
+    pub(super) async fn put(&self, value: Vec<u8>, options: PutOptions) -> Outcome<PutDone> {
         let mut target = self.console.target(&self.server, kvstore::ACTOR);
         target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
         let client = self.client.clone().with_timeout(target.timeout);
-        let done = client.put(self.key.bytes(), value).await;
-        done.map_err(|why| translate::store(&why, &self.key, target))
+        let done = if options == PutOptions::new() {
+            client.put(self.key.bytes(), value).await
+        } else {
+            client.put_with(self.key.bytes(), value, options).await
+        };
+        done.map_err(|why| self.failure_within(&why, target))
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {
-        translate::store(why, &self.key, self.console.target(&self.server, kvstore::ACTOR))
+        self.failure_within(why, self.console.target(&self.server, kvstore::ACTOR))
+    }
+
+    fn failure_within(&self, why: &ClientError, target: Target<'_>) -> Failure {
+        let ClientError::Store(StoreError::Conflict { current }) = why else {
+            return translate::store(why, &self.key, target);
+        };
+        let key = &self.key;
+        let failure = match current {
+            Some(revision) => {
+                Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}"))
+            }
+            None => Failure::new(Code::Conflict, format_args!("there is no key {key}")),
+        };
+        failure.advise("nothing was changed: see what is there now, and decide again")
     }
 
     /// There is nothing under the key.

@@ -20,8 +20,11 @@ use super::{
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
-    messages::{Get, GetLimits, Put, PutDone, Remove, RemoveDone, StoreError, StoreLimits, Value},
-    store::{Applied, MAX_KEY_BYTES, Store, Stored, Write},
+    messages::{
+        Condition, Get, GetLimits, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, StoreError, StoreLimits,
+        Value,
+    },
+    store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
 
 /// The name under which the actor is exported.
@@ -75,7 +78,13 @@ impl KvStore {
 
     /// Starts the actor on this thread, to be exported with all the messages it takes.
     pub fn exports(self) -> Exports<Self> {
-        Exports::start(self).message::<Get>().message::<Put>().message::<Remove>().message::<GetLimits>()
+        Exports::start(self)
+            .message::<Get>()
+            .message::<Put>()
+            .message::<PutWith>()
+            .message::<Remove>()
+            .message::<RemoveIf>()
+            .message::<GetLimits>()
     }
 }
 
@@ -123,10 +132,16 @@ impl Handler<Put> for KvStore {
 
     fn handle(&mut self, Put { key, value }: Put, _: &mut Context<Self>) -> Self::Result {
         let accepted = self.engine.try_write(Write::put(key.clone(), value));
-        respond("put", key, accepted, |applied| match applied {
-            Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
-            Applied::Removed { .. } => Err(StoreError::Internal),
-        })
+        respond("put", key, accepted, put_done)
+    }
+}
+
+impl Handler<PutWith> for KvStore {
+    type Result = ResponseFuture<Result<PutDone, StoreError>>;
+
+    fn handle(&mut self, PutWith { key, value, condition }: PutWith, _: &mut Context<Self>) -> Self::Result {
+        let write = Write::Put { key: key.clone(), value, condition: in_store(condition) };
+        respond("put", key, self.engine.try_write(write), put_done)
     }
 }
 
@@ -135,10 +150,17 @@ impl Handler<Remove> for KvStore {
 
     fn handle(&mut self, Remove { key }: Remove, _: &mut Context<Self>) -> Self::Result {
         let accepted = self.engine.try_write(Write::remove(key.clone()));
-        respond("remove", key, accepted, |applied| match applied {
-            Applied::Removed { revision } => Ok(RemoveDone { revision }),
-            Applied::Stored(_) => Err(StoreError::Internal),
-        })
+        respond("remove", key, accepted, remove_done)
+    }
+}
+
+impl Handler<RemoveIf> for KvStore {
+    type Result = ResponseFuture<Result<RemoveDone, StoreError>>;
+
+    fn handle(&mut self, RemoveIf { key, revision }: RemoveIf, _: &mut Context<Self>) -> Self::Result {
+        let condition = store::Condition::Revision(revision);
+        let accepted = self.engine.try_write(Write::Remove { key: key.clone(), condition });
+        respond("remove", key, accepted, remove_done)
     }
 }
 
@@ -147,6 +169,28 @@ impl Handler<GetLimits> for KvStore {
 
     fn handle(&mut self, _: GetLimits, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.limits)
+    }
+}
+
+fn put_done(applied: Applied) -> Result<PutDone, StoreError> {
+    match applied {
+        Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
+        Applied::Removed { .. } => Err(StoreError::Internal),
+    }
+}
+
+fn remove_done(applied: Applied) -> Result<RemoveDone, StoreError> {
+    match applied {
+        Applied::Removed { revision } => Ok(RemoveDone { revision }),
+        Applied::Stored(_) => Err(StoreError::Internal),
+    }
+}
+
+fn in_store(condition: Condition) -> store::Condition {
+    match condition {
+        Condition::Always => store::Condition::Always,
+        Condition::Absent => store::Condition::Absent,
+        Condition::Revision(revision) => store::Condition::Revision(revision),
     }
 }
 

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use ensemble::{CallError, Node, NotSent, RemoteAddr, RemoteMessage, Unknown};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::ClientError;
+use super::{error::ClientError, options::PutOptions};
 use crate::{
     actor::ACTOR,
-    messages::{Get, GetLimits, Put, PutDone, Remove, RemoveDone, StoreError, Value},
+    messages::{Get, GetLimits, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, StoreError, Value},
     object::{Object, from_object, to_object},
     store::MAX_KEY_BYTES,
 };
@@ -80,16 +80,23 @@ impl Client {
     /// When the key or the value is over its limit, the store is full, or it cannot be asked.
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<PutDone, ClientError> {
         let put = Put { key: checked(key.as_ref())?, value: value.into() };
-        let bytes = put.value.len();
-        let time = self.time_for(bytes);
-        if bytes >= ASK_LIMIT_FROM_BYTES {
-            let limits = self.call(time, Again::UnlessAnswered, || GetLimits).await?;
-            if bytes as u64 > limits.max_value_bytes {
-                return Err(
-                    StoreError::ValueTooLarge { bytes: bytes as u64, limit: limits.max_value_bytes }.into()
-                );
-            }
-        }
+        let time = self.check_length(put.value.len()).await?;
+        Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
+    }
+
+    /// Stores a value under a key if what the options ask for holds.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`StoreError::Conflict`] when the condition does not hold.
+    pub async fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        options: PutOptions,
+    ) -> Result<PutDone, ClientError> {
+        let PutOptions { condition } = options;
+        let put = PutWith { key: checked(key.as_ref())?, value: value.into(), condition };
+        let time = self.check_length(put.value.len()).await?;
         Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
     }
 
@@ -99,6 +106,15 @@ impl Client {
     /// When the key is none, or the store cannot be asked.
     pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<RemoveDone, ClientError> {
         let remove = Remove { key: checked(key.as_ref())? };
+        Ok(self.call(self.time_for(0), Again::UnlessSent, || remove.clone()).await??)
+    }
+
+    /// Removes a key if it has this revision.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove), and [`StoreError::Conflict`] when the key has another revision, or is not there.
+    pub async fn remove_if(&self, key: impl AsRef<[u8]>, revision: u64) -> Result<RemoveDone, ClientError> {
+        let remove = RemoveIf { key: checked(key.as_ref())?, revision };
         Ok(self.call(self.time_for(0), Again::UnlessSent, || remove.clone()).await??)
     }
 
@@ -145,6 +161,18 @@ impl Client {
     /// As [`put`](Self::put), and when the object is nested too deep.
     pub async fn put_value(&self, key: impl AsRef<[u8]>, object: &Object) -> Result<PutDone, ClientError> {
         self.put(key, object.to_bytes().map_err(ClientError::TooDeep)?).await
+    }
+
+    /// Spares a long value the way when it would be refused; says how much time its put has.
+    async fn check_length(&self, bytes: usize) -> Result<Duration, ClientError> {
+        let time = self.time_for(bytes);
+        if bytes >= ASK_LIMIT_FROM_BYTES {
+            let limit = self.call(time, Again::UnlessAnswered, || GetLimits).await?.max_value_bytes;
+            if bytes as u64 > limit {
+                return Err(StoreError::ValueTooLarge { bytes: bytes as u64, limit }.into());
+            }
+        }
+        Ok(time)
     }
 
     fn time_for(&self, bytes: usize) -> Duration {

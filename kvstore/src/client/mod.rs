@@ -2,6 +2,8 @@
 
 mod error;
 mod handle;
+mod options;
 
 pub use error::ClientError;
 pub use handle::{Client, put_time};
+pub use options::PutOptions;

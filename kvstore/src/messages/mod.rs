@@ -4,21 +4,29 @@
 //! | --- | --- | --- | --- |
 //! | [`Get`] | `kvstore.get` | codec | by hand: see there |
 //! | [`Put`] | `kvstore.put` | by hand: see there | codec |
+//! | [`PutWith`] | `kvstore.put-with` | by hand: see there | codec |
 //! | [`Remove`] | `kvstore.remove` | codec | codec |
+//! | [`RemoveIf`] | `kvstore.remove-if` | codec | codec |
 //! | [`GetLimits`] | `kvstore.limits` | codec | codec |
 //!
 //! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
 //! into and out of a connection's buffers. The rest is [`ensemble::codec`]'s. Nothing here knows of the store.
 
+mod condition;
 mod error;
 mod get;
 mod limits;
 mod put;
+mod put_with;
 mod remove;
+mod remove_if;
 mod wire;
 
+pub use condition::Condition;
 pub use error::StoreError;
 pub use get::{Get, Value};
 pub use limits::{GetLimits, StoreLimits};
 pub use put::{Put, PutDone};
+pub use put_with::PutWith;
 pub use remove::{Remove, RemoveDone};
+pub use remove_if::RemoveIf;

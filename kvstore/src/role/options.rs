@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use ensemble::{Limits, RoleError, RoleOption};
 
 use crate::{
-    messages::Put,
+    messages::PutWith,
     store::{MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions},
 };
 
@@ -61,7 +61,7 @@ impl Setup {
 /// The longest value that gets through a node with such limits.
 fn max_value_bytes(limits: &Limits) -> usize {
     let message_bytes = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
-    message_bytes.saturating_sub(Put::MAX_OVERHEAD_BYTES).min(MAX_VALUE_BYTES_CEILING)
+    message_bytes.saturating_sub(PutWith::MAX_OVERHEAD_BYTES).min(MAX_VALUE_BYTES_CEILING)
 }
 
 /// A number of bytes; the error is what is expected.
