@@ -57,8 +57,10 @@ fn of_the_commands_about_servers() {
         actors[1],
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
-            "messages": ["kvstore.get", "kvstore.limits", "kvstore.put", "kvstore.put-with",
-                         "kvstore.remove", "kvstore.remove-if"],
+            "messages": [
+                "kvstore.get", "kvstore.limits", "kvstore.list", "kvstore.put", "kvstore.put-with", "kvstore.remove",
+                "kvstore.remove-if", "kvstore.stat", "kvstore.stat-key",
+            ],
         })
     );
     let mut connections = parse(sandbox.ensemble(&["list", "connections", "kvstore", "--json"]));

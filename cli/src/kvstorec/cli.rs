@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
 use kvstore::PutOptions;
 
-use super::{get, get_object, key::Key, put, put_object, remove};
+use super::{get, get_object, key::Key, list, put, put_object, remove, stat};
 use crate::{
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
@@ -48,6 +48,8 @@ enum Command {
     Remove(remove::Args),
     GetObject(get_object::Args),
     PutObject(put_object::Args),
+    List(list::Args),
+    Stat(stat::Args),
 }
 
 /// Which store, and which key in it.
@@ -57,6 +59,13 @@ pub(super) struct Place {
     #[arg(value_name = "KEY", value_parser = clap::value_parser!(std::ffi::OsString))]
     key: std::ffi::OsString,
 
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// Which store, and the way to it.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
     /// The server of the store
     #[arg(long, value_name = "SERVER", default_value = "kvstore")]
     pub(super) server: ServerId,
@@ -136,6 +145,8 @@ fn execute(cli: Cli) -> Outcome {
         Command::Remove(args) => remove::execute(&args, globals),
         Command::GetObject(args) => get_object::execute(&args, globals),
         Command::PutObject(args) => put_object::execute(&args, globals),
+        Command::List(args) => list::execute(&args, globals),
+        Command::Stat(args) => stat::execute(&args, globals),
     }
 }
 

@@ -36,7 +36,7 @@ struct Got<'a> {
 
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
-        let got = store.client.get(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+        let got = store.client().get(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
         let value = got.ok_or_else(|| store.no_such_key())?;
         let printer = globals.printer();
         let output = &args.output.output;

@@ -44,7 +44,7 @@ struct Got<'a> {
 
 pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
-        let got = store.client.get_value(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+        let got = store.client().get_value(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
         let object = got.ok_or_else(|| store.no_such_key())?;
         let printer = globals.printer();
         let not_written = |why: &dyn std::error::Error| {

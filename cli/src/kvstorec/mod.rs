@@ -4,9 +4,11 @@ mod cli;
 mod get;
 mod get_object;
 mod key;
+mod list;
 mod put;
 mod put_object;
 mod remove;
+mod stat;
 mod store;
 
 pub use cli::main;

@@ -35,8 +35,8 @@ pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     with_store(&args.place, globals, async |store| {
         let key = store.key.bytes();
         let done = match args.if_revision {
-            None => store.client.remove(key).await,
-            Some(revision) => store.client.remove_if(key, revision).await,
+            None => store.client().remove(key).await,
+            Some(revision) => store.client().remove_if(key, revision).await,
         };
         let done = done.map_err(|why| store.failure(&why))?;
         let removed = Removed { key: store.key.in_json(), removed: done.existed() };

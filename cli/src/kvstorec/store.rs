@@ -7,7 +7,10 @@ use kvstore::{
     messages::{PutDone, StoreError},
 };
 
-use super::{cli::Place, key::Key};
+use super::{
+    cli::{Place, Reach},
+    key::Key,
+};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
@@ -15,13 +18,18 @@ use crate::{
     translate::{self, Target},
 };
 
-/// The store that a command is for.
-pub(super) struct Store {
+/// The server that a command is for.
+pub(super) struct Server {
     pub(super) client: Client,
-    pub(super) key: Key,
     console: Console,
-    server: String,
+    id: String,
     given_timeout: Option<Duration>,
+}
+
+/// The key that a command is for, and its store.
+pub(super) struct Store {
+    pub(super) key: Key,
+    server: Server,
 }
 
 /// How long a put of so many bytes may take: what `--timeout` says, else what the client would give it.
@@ -35,56 +43,83 @@ pub(super) fn with_store(
     globals: &GlobalOptions,
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
-    console::run_with(globals, &place.client, globals.timeout(), async |console| {
-        let client = Client::new(&console.node, &place.server).with_timeout(globals.timeout());
-        let server = place.server.to_string();
+    with_server(&place.reach, globals, async |server| work(Store { key: place.key(), server }).await)
+}
+
+/// Runs `work` with a store's server.
+pub(super) fn with_server(
+    reach: &Reach,
+    globals: &GlobalOptions,
+    work: impl AsyncFnOnce(Server) -> Outcome,
+) -> Outcome {
+    console::run_with(globals, &reach.client, globals.timeout(), async |console| {
+        let client = Client::new(&console.node, &reach.server).with_timeout(globals.timeout());
+        let id = reach.server.to_string();
         let given_timeout = globals.given_timeout();
-        work(Store { client, key: place.key(), console, server, given_timeout }).await
+        work(Server { client, console, id, given_timeout }).await
     })
 }
 
+impl Server {
+    /// What a failed call was about: the key.
+    pub(super) fn failure(&self, why: &ClientError, key: &Key) -> Failure {
+        failure_within(why, key, self.target())
+    }
+
+    /// There is nothing under the key.
+    pub(super) fn no_such_key(&self, key: &Key) -> Failure {
+        Failure::new(Code::NotFound, format_args!("{} has no key {key}", self.id))
+            .advise("store something with `kvstorec put`")
+    }
+
+    fn target(&self) -> Target<'_> {
+        self.console.target(&self.id, kvstore::ACTOR)
+    }
+}
+
 impl Store {
+    /// A way to ask it.
+    pub(super) fn client(&self) -> &Client {
+        &self.server.client
+    }
+
     /// The longest value that can be on its way to a store, in bytes.
     pub(super) fn max_value_bytes(&self) -> u64 {
-        self.console.node.limits().max_message_bytes
+        self.server.console.node.limits().max_message_bytes
     }
 
     /// Puts a value under the key; a long one gets more time.
     pub(super) async fn put(&self, value: Vec<u8>, options: PutOptions) -> Outcome<PutDone> {
-        let mut target = self.console.target(&self.server, kvstore::ACTOR);
-        target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
-        let client = self.client.clone().with_timeout(target.timeout);
+        let mut target = self.server.target();
+        target.timeout = put_timeout(self.server.given_timeout, target.timeout, value.len());
+        let client = self.client().clone().with_timeout(target.timeout);
         let done = if options == PutOptions::new() {
             client.put(self.key.bytes(), value).await
         } else {
             client.put_with(self.key.bytes(), value, options).await
         };
-        done.map_err(|why| self.failure_within(&why, target))
+        done.map_err(|why| failure_within(&why, &self.key, target))
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {
-        self.failure_within(why, self.console.target(&self.server, kvstore::ACTOR))
-    }
-
-    fn failure_within(&self, why: &ClientError, target: Target<'_>) -> Failure {
-        let ClientError::Store(StoreError::Conflict { current }) = why else {
-            return translate::store(why, &self.key, target);
-        };
-        let key = &self.key;
-        let failure = match current {
-            Some(revision) => {
-                Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}"))
-            }
-            None => Failure::new(Code::Conflict, format_args!("there is no key {key}")),
-        };
-        failure.advise("nothing was changed: see what is there now, and decide again")
+        self.server.failure(why, &self.key)
     }
 
     /// There is nothing under the key.
     pub(super) fn no_such_key(&self) -> Failure {
-        Failure::new(Code::NotFound, format_args!("{} has no key {}", self.server, self.key))
-            .advise("store something with `kvstorec put`")
+        self.server.no_such_key(&self.key)
     }
+}
+
+fn failure_within(why: &ClientError, key: &Key, target: Target<'_>) -> Failure {
+    let ClientError::Store(StoreError::Conflict { current }) = why else {
+        return translate::store(why, key, target);
+    };
+    let failure = match current {
+        Some(revision) => Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}")),
+        None => Failure::new(Code::Conflict, format_args!("there is no key {key}")),
+    };
+    failure.advise("nothing was changed: see what is there now, and decide again")
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
-        Condition, Get, GetLimits, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, StoreError, StoreLimits,
-        Value,
+        Condition, Get, GetLimits, List, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, Stat, StatKey,
+        StoreError, StoreLimits, Value,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -84,6 +84,9 @@ impl KvStore {
             .message::<PutWith>()
             .message::<Remove>()
             .message::<RemoveIf>()
+            .message::<List>()
+            .message::<StatKey>()
+            .message::<Stat>()
             .message::<GetLimits>()
     }
 }
@@ -195,7 +198,7 @@ fn in_store(condition: Condition) -> store::Condition {
 }
 
 /// Answers when the engine has; at once where it has not accepted the call.
-fn respond<A, D>(
+pub(super) fn respond<A, D>(
     doing: &'static str,
     key: Bytes,
     accepted: Result<impl Future<Output = Result<A, EngineError>> + 'static, EngineError>,

@@ -5,6 +5,7 @@
 
 mod answers;
 mod handlers;
+mod looks;
 mod reads;
 
 pub use handlers::{ACTOR, KvStore};

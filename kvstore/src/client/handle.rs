@@ -175,11 +175,11 @@ impl Client {
         Ok(time)
     }
 
-    fn time_for(&self, bytes: usize) -> Duration {
+    pub(super) fn time_for(&self, bytes: usize) -> Duration {
         self.timeout.unwrap_or_else(|| put_time(self.call_timeout, bytes))
     }
 
-    async fn call<M: RemoteMessage>(
+    pub(super) async fn call<M: RemoteMessage>(
         &self,
         time: Duration,
         again: Again,
@@ -198,7 +198,7 @@ impl Client {
 
 /// When a call that lost its connection is sent once more.
 #[derive(Clone, Copy)]
-enum Again {
+pub(super) enum Again {
     /// What may be done twice.
     UnlessAnswered,
     /// What may not.
@@ -216,7 +216,7 @@ impl Again {
 }
 
 /// A key within the limits, which no store can have otherwise.
-fn checked(key: &[u8]) -> Result<Bytes, StoreError> {
+pub(super) fn checked(key: &[u8]) -> Result<Bytes, StoreError> {
     match key.len() {
         1..=MAX_KEY_BYTES => Ok(Bytes::copy_from_slice(key)),
         bytes => Err(StoreError::KeyLength { bytes: bytes as u64, limit: MAX_KEY_BYTES as u64 }),

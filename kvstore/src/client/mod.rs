@@ -2,6 +2,7 @@
 
 mod error;
 mod handle;
+mod look;
 mod options;
 
 pub use error::ClientError;

@@ -11,7 +11,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError
 use super::error::EngineError;
 use super::options::EngineOptions;
 use super::pending::{Pending, Reply};
-use super::readers::{self, ReadQueue, ReadRequest};
+use super::readers::{self, Question, Read, ReadQueue, ReadRequest};
 use super::writer::{self, WriteRequest};
 use crate::store::{Applied, Entry, ReadError, Store, Stored, Write, WriteError, check_key};
 
@@ -56,20 +56,22 @@ impl Engine {
     /// The system's error when it gives no thread.
     pub fn start(store: Store, options: &EngineOptions) -> io::Result<Self> {
         let max_value_bytes = store.options().max_value_bytes;
-        let reader = store.clone();
+        let (reader, queried) = (store.clone(), store.clone());
         Self::start_with(
             max_value_bytes,
             options,
+            Some(queried),
             move |key: &[u8], limit_bytes| reader.get_within(key, limit_bytes),
             move |batch| store.apply(batch),
         )
     }
 
-    /// Starts the threads over any two functions that read and write.
+    /// Starts the threads over any two functions that read and write; queries need a store.
     pub(super) fn start_with(
         max_value_bytes: usize,
         options: &EngineOptions,
-        read: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
+        queried: Option<Store>,
+        get: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
         apply: impl FnMut(Vec<Write>) -> Vec<Result<Applied, WriteError>> + Send + 'static,
     ) -> io::Result<Self> {
         let (writes, write_queue) = mpsc::channel(options.max_queued_writes.clamp(1, Semaphore::MAX_PERMITS));
@@ -89,9 +91,11 @@ impl Engine {
         for index in 0..options.reader_threads.max(1) {
             let alive = engine.shared.threads.subscribe();
             let queue = engine.shared.reads.clone();
-            let read = read.clone();
+            let (get, queried) = (get.clone(), queried.clone());
             thread::Builder::new().name(format!("store-reader-{index}")).spawn(move || {
-                readers::run(&queue, read);
+                readers::run(&queue, get, queried.as_ref());
+                // The store is closed before it is said that the thread has ended.
+                drop(queried);
                 drop(alive);
             })?;
         }
@@ -141,6 +145,27 @@ impl Engine {
         check_key(&key).map_err(EngineError::of_read_key)?;
         let room = self.shared.read_room.clone().try_acquire_owned().map_err(no_room)?;
         self.shared.push_read(key, limit_bytes, room)
+    }
+
+    /// Has a question to the store accepted at once or not at all. A reader thread asks it; what takes long is asked
+    /// in parts.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Overloaded`] while the queue is full, [`EngineError::Closed`]; and, as the answer, the error of
+    /// `ask`, or [`EngineError::Panicked`].
+    pub fn try_query<R, E>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<R, E> + Send + 'static,
+    ) -> Result<Pending<R>, EngineError>
+    where
+        R: Send + 'static,
+        E: Into<EngineError> + 'static,
+    {
+        let room = self.shared.read_room.clone().try_acquire_owned().map_err(no_room)?;
+        let (reply, pending) = Reply::new();
+        self.shared.push(Read::Query(Box::new(Question { ask, reply })), room)?;
+        Ok(pending)
     }
 
     /// Stores a value under a key, and answers when it is on disk.
@@ -240,8 +265,12 @@ impl Shared {
         room: OwnedSemaphorePermit,
     ) -> Result<Pending<Option<Entry>>, EngineError> {
         let (reply, pending) = Reply::new();
-        self.reads.push(ReadRequest { key, limit_bytes, reply, room }).map_err(|_| EngineError::Closed)?;
+        self.push(Read::Value { key, limit_bytes, reply }, room)?;
         Ok(pending)
+    }
+
+    fn push(&self, read: Read, room: OwnedSemaphorePermit) -> Result<(), EngineError> {
+        self.reads.push(ReadRequest { read, room }).map_err(|_| EngineError::Closed)
     }
 
     fn cost(&self, write: &Write) -> u32 {

@@ -7,6 +7,9 @@
 //! | [`PutWith`] | `kvstore.put-with` | by hand: see there | codec |
 //! | [`Remove`] | `kvstore.remove` | codec | codec |
 //! | [`RemoveIf`] | `kvstore.remove-if` | codec | codec |
+//! | [`List`] | `kvstore.list` | codec | codec |
+//! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
+//! | [`Stat`] | `kvstore.stat` | codec | codec |
 //! | [`GetLimits`] | `kvstore.limits` | codec | codec |
 //!
 //! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
@@ -16,17 +19,21 @@ mod condition;
 mod error;
 mod get;
 mod limits;
+mod list;
 mod put;
 mod put_with;
 mod remove;
 mod remove_if;
+mod stat;
 mod wire;
 
 pub use condition::Condition;
 pub use error::StoreError;
 pub use get::{Get, Value};
 pub use limits::{GetLimits, StoreLimits};
+pub use list::{AboutKey, KeyPage, List, ListedKey};
 pub use put::{Put, PutDone};
 pub use put_with::PutWith;
 pub use remove::{Remove, RemoveDone};
 pub use remove_if::RemoveIf;
+pub use stat::{Durability, Fullness, KeyStat, Stat, StatKey, StoreStat, StoredAs};

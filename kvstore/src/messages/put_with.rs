@@ -101,15 +101,21 @@ mod tests {
         let golden: [(Condition, &[u8]); 3] = [
             (Condition::Always, b"\0\0\0\0\0\0\0\0\0\0\x03\0keyvalue"),
             (Condition::Absent, b"\0\x01\0\0\0\0\0\0\0\0\x03\0keyvalue"),
-            (Condition::Revision(0x0102_0304_0506_0708), b"\0\x02\x08\x07\x06\x05\x04\x03\x02\x01\x03\0keyvalue"),
+            (
+                Condition::Revision(0x0102_0304_0506_0708),
+                b"\0\x02\x08\x07\x06\x05\x04\x03\x02\x01\x03\0keyvalue",
+            ),
         ];
         for (condition, bytes) in golden {
             let put = PutWith { key: "key".into(), value: "value".into(), condition };
             assert_eq!(bytes_of(&put)[..], *bytes);
             assert_eq!(PutWith::decode(&Bytes::from_static(bytes)).unwrap(), put);
         }
-        let long =
-            PutWith { key: vec![1; 511].into(), value: Bytes::new(), condition: Condition::Revision(u64::MAX) };
+        let long = PutWith {
+            key: vec![1; 511].into(),
+            value: Bytes::new(),
+            condition: Condition::Revision(u64::MAX),
+        };
         assert_eq!(bytes_of(&long).len(), PutWith::MAX_OVERHEAD_BYTES);
     }
 

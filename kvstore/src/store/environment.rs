@@ -23,6 +23,16 @@ const MAX_READERS: u32 = 512;
 
 type Table<'e> = Database<'e, Bytes, Bytes>;
 
+/// What LMDB says of its file and its readers.
+pub(super) struct Sizes {
+    pub(super) map_bytes: u64,
+    pub(super) page_bytes: u64,
+    /// Pages of the file, used or free.
+    pub(super) pages: u64,
+    pub(super) readers: u64,
+    pub(super) max_readers: u64,
+}
+
 /// The named databases.
 pub(super) struct Tables {
     /// Key to record.
@@ -30,6 +40,13 @@ pub(super) struct Tables {
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
+}
+
+impl Tables {
+    /// All of them.
+    pub(super) fn all(&self) -> [Table<'static>; 2] {
+        [self.records, self.meta]
+    }
 }
 
 /// What a body of a write transaction wants done with it.
@@ -120,6 +137,18 @@ impl Environment {
     pub(super) fn map_bytes(&self) -> usize {
         let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.env.info().map_size
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let info = self.env.info();
+        Sizes {
+            map_bytes: info.map_size as u64,
+            page_bytes: self.env.unnamed_database_stat().page_size.into(),
+            pages: info.last_page_number as u64 + 1,
+            readers: info.number_of_readers.into(),
+            max_readers: info.maximum_number_of_readers.into(),
+        }
     }
 
     /// Maps the file anew, with `map_bytes` or as much as the data takes, once no transaction is open.

@@ -3,14 +3,15 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use heed::MdbError;
+use heed::{MdbError, RoTxn, WithoutTls};
 
 use super::ballast::Ballast;
+use super::clock::Clock;
 use super::compression::expand;
-use super::environment::Environment;
+use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::options::StoreOptions;
 use super::record::Header;
@@ -58,6 +59,9 @@ struct Inner {
     directory: PathBuf,
     environment: Environment,
     writer: Mutex<Writer>,
+    clock: Clock,
+    /// What the last put found to be full.
+    full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
     _lock: File,
 }
@@ -113,7 +117,9 @@ impl Store {
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
         let directory = directory.to_owned();
-        Ok(Self { inner: Arc::new(Inner { options, directory, environment, writer, _lock: lock }) })
+        let (clock, full) = (Clock::system(), Mutex::new(None));
+        let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The options that the store was opened with.
@@ -138,12 +144,30 @@ impl Store {
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
         let limit = limit_bytes.min(self.inner.options.max_value_bytes);
-        let read = self.inner.environment.read(|transaction, tables| {
+        self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
             record.map(|record| read_record(key, record, limit)).transpose()
-        });
+        })
+    }
+
+    /// Runs `body` in a read transaction.
+    pub(super) fn reading<R>(
+        &self,
+        body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        let read = self.inner.environment.read(body);
         read.map_err(|error| StorageError::of_heed("begin to read", error))?
+    }
+
+    /// The store's time.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// What the last put found to be full.
+    pub(super) fn full(&self) -> Option<Full> {
+        *self.inner.full()
     }
 
     /// The last revision that was given to a write; 0 before the first.
@@ -204,7 +228,6 @@ impl Store {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn environment(&self) -> &Environment {
         &self.inner.environment
     }
@@ -234,7 +257,28 @@ impl Inner {
         if results.iter().any(|result| matches!(result, Ok(Applied::Stored(_)))) {
             writer.ballast.refill();
         }
+        self.note_full(&results);
         results
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Full>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers whether puts find room, and says when that changes.
+    fn note_full(&self, results: &Results) {
+        let last = results.iter().rev().find_map(|result| match result {
+            Ok(Applied::Stored(_)) => Some(None),
+            Err(WriteError::StoreFull(full)) => Some(Some(*full)),
+            _ => None,
+        });
+        let Some(now) = last else { return };
+        let before = std::mem::replace(&mut *self.full(), now);
+        match (before, now) {
+            (None, Some(why)) => tracing::warn!(%why, "the store is full: reads and removes go on"),
+            (Some(_), None) => tracing::info!("the store has room again"),
+            _ => {}
+        }
     }
 
     /// Commits the writes together, or, where they do not fit, in halves, down to the ones that do not.

@@ -4,10 +4,12 @@
 //! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
 
 mod ballast;
+mod clock;
 mod compression;
 mod environment;
 mod error;
 mod handle;
+mod look;
 mod options;
 pub mod record;
 mod write;
@@ -19,5 +21,6 @@ pub use compression::MIN_COMPRESSED_BYTES;
 pub(crate) use error::check_key;
 pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
 pub use handle::{Entry, STORE_VERSION, Store};
+pub use look::{Listed, MAX_PAGE_KEYS, Meta, Page, Status};
 pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
 pub use write::{Applied, Condition, Stored, Write};

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod full_disk;
 mod growth;
+mod look;
 mod model;
 
 use std::path::Path;
