@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
 use kvstore::PutOptions;
 
-use super::{get, get_object, key::Key, list, put, put_object, remove, stat};
+use super::{apply, get, get_many, get_object, key::Key, list, put, put_object, remove, stat};
 use crate::{
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
@@ -48,6 +48,8 @@ enum Command {
     Remove(remove::Args),
     GetObject(get_object::Args),
     PutObject(put_object::Args),
+    GetMany(get_many::Args),
+    Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
 }
@@ -145,6 +147,8 @@ fn execute(cli: Cli) -> Outcome {
         Command::Remove(args) => remove::execute(&args, globals),
         Command::GetObject(args) => get_object::execute(&args, globals),
         Command::PutObject(args) => put_object::execute(&args, globals),
+        Command::GetMany(args) => get_many::execute(&args, globals),
+        Command::Apply(args) => apply::execute(&args, globals),
         Command::List(args) => list::execute(&args, globals),
         Command::Stat(args) => stat::execute(&args, globals),
     }

@@ -1,7 +1,9 @@
 //! The command `kvstorec`: the key-value store on the command line, a file per subcommand.
 
+mod apply;
 mod cli;
 mod get;
+mod get_many;
 mod get_object;
 mod key;
 mod list;

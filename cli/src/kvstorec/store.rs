@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kvstore::{
     Client, ClientError, PutOptions,
-    messages::{PutDone, StoreError},
+    messages::{ApplyRefused, Done, Op, PutDone, StoreError},
 };
 
 use super::{
@@ -72,6 +72,35 @@ impl Server {
             .advise("store something with `kvstorec put`")
     }
 
+    /// The longest value that can be on its way to a store, in bytes.
+    pub(super) fn max_value_bytes(&self) -> u64 {
+        self.console.node.limits().max_message_bytes
+    }
+
+    /// Does several writes; long values get more time.
+    pub(super) async fn apply(&self, writes: Vec<Op>) -> Result<Vec<Done>, ClientError> {
+        let bytes =
+            writes.iter().map(|write| if let Op::Put { value, .. } = write { value.len() } else { 0 });
+        let timeout = put_timeout(self.given_timeout, self.target().timeout, bytes.sum());
+        self.client.clone().with_timeout(timeout).apply(writes).await
+    }
+
+    /// Why several writes, from these lines and of these keys, were not done.
+    pub(super) fn apply_failure(&self, why: &ClientError, lines: &[usize], keys: &[Key]) -> Failure {
+        let ClientError::Apply(ApplyRefused { index, why }) = why else {
+            return self.failure(why, &Key::default());
+        };
+        let at = index.and_then(|index| usize::try_from(index).ok());
+        let of = at.and_then(|at| Some((lines.get(at)?, keys.get(at)?)));
+        let why = ClientError::Store(*why);
+        match (self.failure(&why, of.map_or(&Key::default(), |(_, key)| key)), of) {
+            (Failure::Problem { code, what, advice }, Some((line, _))) => {
+                Failure::Problem { code, what: format!("line {line}: {what}"), advice }
+            }
+            (failure, _) => failure,
+        }
+    }
+
     fn target(&self) -> Target<'_> {
         self.console.target(&self.id, kvstore::ACTOR)
     }
@@ -85,7 +114,7 @@ impl Store {
 
     /// The longest value that can be on its way to a store, in bytes.
     pub(super) fn max_value_bytes(&self) -> u64 {
-        self.server.console.node.limits().max_message_bytes
+        self.server.max_value_bytes()
     }
 
     /// Puts a value under the key; a long one gets more time.
@@ -112,12 +141,21 @@ impl Store {
 }
 
 fn failure_within(why: &ClientError, key: &Key, target: Target<'_>) -> Failure {
-    let ClientError::Store(StoreError::Conflict { current }) = why else {
-        return translate::store(why, key, target);
-    };
-    let failure = match current {
-        Some(revision) => Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}")),
-        None => Failure::new(Code::Conflict, format_args!("there is no key {key}")),
+    let failure = match why {
+        ClientError::Store(StoreError::Conflict { current: Some(revision) }) => {
+            Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}"))
+        }
+        ClientError::Store(StoreError::Conflict { current: None }) => {
+            Failure::new(Code::Conflict, format_args!("there is no key {key}"))
+        }
+        ClientError::Store(why @ (StoreError::TooMany { .. } | StoreError::AnswerTooLarge { .. })) => {
+            return Failure::of(Code::Usage, why).advise("ask in several calls");
+        }
+        ClientError::Store(StoreError::KeyRepeated) => {
+            return Failure::new(Code::Usage, format_args!("the key {key} has come before"))
+                .advise("nothing was changed: write each key once");
+        }
+        _ => return translate::store(why, key, target),
     };
     failure.advise("nothing was changed: see what is there now, and decide again")
 }

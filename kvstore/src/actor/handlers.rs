@@ -21,8 +21,8 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
-        Condition, Get, GetLimits, List, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, Stat, StatKey,
-        StoreError, StoreLimits, Value,
+        Apply, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf,
+        Stat, StatKey, StoreError, StoreLimits, Value,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -43,7 +43,7 @@ pub const ACTOR: &str = "kvstore";
 #[derive(Debug)]
 pub struct KvStore {
     engine: Engine,
-    reads: Reads,
+    pub(super) reads: Reads,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -84,6 +84,8 @@ impl KvStore {
             .message::<PutWith>()
             .message::<Remove>()
             .message::<RemoveIf>()
+            .message::<GetMany>()
+            .message::<Apply>()
             .message::<List>()
             .message::<StatKey>()
             .message::<Stat>()
@@ -178,18 +180,18 @@ impl Handler<GetLimits> for KvStore {
 fn put_done(applied: Applied) -> Result<PutDone, StoreError> {
     match applied {
         Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
-        Applied::Removed { .. } => Err(StoreError::Internal),
+        _ => Err(StoreError::Internal),
     }
 }
 
 fn remove_done(applied: Applied) -> Result<RemoveDone, StoreError> {
     match applied {
         Applied::Removed { revision } => Ok(RemoveDone { revision }),
-        Applied::Stored(_) => Err(StoreError::Internal),
+        _ => Err(StoreError::Internal),
     }
 }
 
-fn in_store(condition: Condition) -> store::Condition {
+pub(super) fn in_store(condition: Condition) -> store::Condition {
     match condition {
         Condition::Always => store::Condition::Always,
         Condition::Absent => store::Condition::Absent,

@@ -6,6 +6,7 @@
 mod answers;
 mod handlers;
 mod looks;
+mod many;
 mod reads;
 
 pub use handlers::{ACTOR, KvStore};

@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Spares a long value the way when it would be refused; says how much time its put has.
-    async fn check_length(&self, bytes: usize) -> Result<Duration, ClientError> {
+    pub(super) async fn check_length(&self, bytes: usize) -> Result<Duration, ClientError> {
         let time = self.time_for(bytes);
         if bytes >= ASK_LIMIT_FROM_BYTES {
             let limit = self.call(time, Again::UnlessAnswered, || GetLimits).await?.max_value_bytes;

@@ -3,6 +3,7 @@
 mod error;
 mod handle;
 mod look;
+mod many;
 mod options;
 
 pub use error::ClientError;

@@ -7,6 +7,8 @@
 //! | [`PutWith`] | `kvstore.put-with` | by hand: see there | codec |
 //! | [`Remove`] | `kvstore.remove` | codec | codec |
 //! | [`RemoveIf`] | `kvstore.remove-if` | codec | codec |
+//! | [`GetMany`] | `kvstore.get-many` | codec | by hand: see there |
+//! | [`Apply`] | `kvstore.apply` | by hand: see there | codec |
 //! | [`List`] | `kvstore.list` | codec | codec |
 //! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
@@ -15,9 +17,11 @@
 //! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
 //! into and out of a connection's buffers. The rest is [`ensemble::codec`]'s. Nothing here knows of the store.
 
+mod apply;
 mod condition;
 mod error;
 mod get;
+mod get_many;
 mod limits;
 mod list;
 mod put;
@@ -27,9 +31,11 @@ mod remove_if;
 mod stat;
 mod wire;
 
+pub use apply::{Apply, ApplyRefused, Done, Op};
 pub use condition::Condition;
 pub use error::StoreError;
 pub use get::{Get, Value};
+pub use get_many::{GetMany, Values};
 pub use limits::{GetLimits, StoreLimits};
 pub use list::{AboutKey, KeyPage, List, ListedKey};
 pub use put::{Put, PutDone};

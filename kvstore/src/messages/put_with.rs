@@ -12,7 +12,7 @@ use super::{
     condition::Condition,
     error::StoreError,
     put::PutDone,
-    wire::{malformed, tail, unencodable},
+    wire::{Conditions, malformed, tail, unencodable},
 };
 
 /// Stores a value under a key as [`Put`](super::Put) does, if a condition holds.
@@ -31,12 +31,8 @@ pub struct PutWith {
     pub condition: Condition,
 }
 
-const ALWAYS: u8 = 0;
-const ABSENT: u8 = 1;
-const REVISION: u8 = 2;
-
-/// Flags, condition, revision, length of the key.
-const FIXED_BYTES: usize = 1 + 1 + 8 + 2;
+/// Flags, condition, length of the key.
+const FIXED_BYTES: usize = 1 + Conditions::BYTES + 2;
 
 impl PutWith {
     /// How many bytes of a message are not the value, at most.
@@ -48,14 +44,8 @@ impl RemoteMessage for PutWith {
 
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         let key_bytes = u16::try_from(self.key.len()).map_err(|_| unencodable())?;
-        let (condition, revision) = match self.condition {
-            Condition::Always => (ALWAYS, 0),
-            Condition::Absent => (ABSENT, 0),
-            Condition::Revision(revision) => (REVISION, revision),
-        };
         out.put_u8(0);
-        out.put_u8(condition);
-        out.put_u64_le(revision);
+        Conditions::put(self.condition, out);
         out.put_u16_le(key_bytes);
         out.extend_from_slice(&self.key);
         Ok(())
@@ -70,12 +60,7 @@ impl RemoteMessage for PutWith {
         if fixed.get_u8() != 0 {
             return Err(malformed());
         }
-        let condition = match (fixed.get_u8(), fixed.get_u64_le()) {
-            (ALWAYS, 0) => Condition::Always,
-            (ABSENT, 0) => Condition::Absent,
-            (REVISION, revision) => Condition::Revision(revision),
-            _ => return Err(malformed()),
-        };
+        let condition = Conditions::get(&mut fixed)?;
         let key_bytes = usize::from(fixed.get_u16_le());
         let key = rest.get(..key_bytes).ok_or_else(malformed)?;
         let value = tail(bytes, FIXED_BYTES + key_bytes);

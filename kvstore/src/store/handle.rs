@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
 
+use super::apply::{self, Results};
 use super::ballast::Ballast;
 use super::clock::Clock;
 use super::compression::expand;
@@ -15,7 +16,7 @@ use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::options::StoreOptions;
 use super::record::Header;
-use super::write::{self, Applied, Prepared, Results, Stored, Write};
+use super::write::{Applied, Prepared, Stored, Write};
 
 /// The version of the store's layout that this code writes, and the newest that it opens.
 ///
@@ -151,6 +152,47 @@ impl Store {
         })
     }
 
+    /// Reads many keys as they are at one moment, unless their values are longer than `limit_bytes` together. Each has
+    /// its own answer, at its own place.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::ValueTooLarge`], with the length of all values, and [`ReadError::Storage`].
+    pub fn get_many(
+        &self,
+        keys: &[Bytes],
+        limit_bytes: usize,
+    ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
+        let limit = self.inner.options.max_value_bytes;
+        self.reading(|transaction, tables| {
+            let mut records = Vec::with_capacity(keys.len());
+            let mut bytes = 0_usize;
+            for key in keys {
+                let record = match check_key(key) {
+                    Err(none) => Err(none),
+                    Ok(()) => Ok(tables
+                        .records
+                        .get(transaction, key)
+                        .map_err(|error| StorageError::of_heed("read", error))?),
+                };
+                if let Ok(Some((header, _))) =
+                    record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                {
+                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                }
+                records.push(record);
+            }
+            if bytes > limit_bytes {
+                return Err(ReadError::ValueTooLarge { bytes, limit: limit_bytes });
+            }
+            let entries = keys
+                .iter()
+                .zip(records)
+                .map(|(key, record)| record?.map(|record| read_record(key, record, limit)).transpose());
+            Ok(entries.collect())
+        })
+    }
+
     /// Runs `body` in a read transaction.
     pub(super) fn reading<R>(
         &self,
@@ -177,7 +219,7 @@ impl Store {
     /// [`StorageError`] when the database fails.
     pub fn revision(&self) -> Result<u64, StorageError> {
         let read =
-            self.inner.environment.read(|transaction, tables| write::last_revision(transaction, tables));
+            self.inner.environment.read(|transaction, tables| apply::last_revision(transaction, tables));
         read.flatten().map_err(|error| StorageError::of_heed("read", error))
     }
 
@@ -186,7 +228,7 @@ impl Store {
     /// When this returns, what succeeded is on disk. Each write has its own answer, at its own place. Every
     /// write that changes something gets a revision of its own, higher than all before; a revision is never
     /// used twice. Writes of one batch see the earlier ones. A batch is not atomic: where the store is full,
-    /// some of it can fail.
+    /// some of it can fail. [`Write::Together`] is.
     pub fn apply(&self, batch: Vec<Write>) -> Vec<Result<Applied, WriteError>> {
         // Compression comes first: nobody waits for the writer's lock meanwhile.
         let mut refusals = Vec::new();
@@ -212,7 +254,7 @@ impl Store {
     pub fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Stored, WriteError> {
         match self.apply_one(Write::put(key, value))? {
             Applied::Stored(stored) => Ok(stored),
-            Applied::Removed { .. } => unreachable!("a put was asked for"),
+            _ => unreachable!("a put was asked for"),
         }
     }
 
@@ -224,7 +266,7 @@ impl Store {
     pub fn remove(&self, key: impl Into<Bytes>) -> Result<bool, WriteError> {
         match self.apply_one(Write::remove(key))? {
             Applied::Removed { revision } => Ok(revision.is_some()),
-            Applied::Stored(_) => unreachable!("a remove was asked for"),
+            _ => unreachable!("a remove was asked for"),
         }
     }
 
@@ -254,7 +296,7 @@ impl Inner {
         if let Err(error) = self.close_reserve(&mut writer) {
             tracing::error!(%error, "the map of the store is lost");
         }
-        if results.iter().any(|result| matches!(result, Ok(Applied::Stored(_)))) {
+        if results.iter().any(|result| result.as_ref().is_ok_and(Applied::has_stored)) {
             writer.ballast.refill();
         }
         self.note_full(&results);
@@ -268,7 +310,7 @@ impl Inner {
     /// Remembers whether puts find room, and says when that changes.
     fn note_full(&self, results: &Results) {
         let last = results.iter().rev().find_map(|result| match result {
-            Ok(Applied::Stored(_)) => Some(None),
+            Ok(applied) if applied.has_stored() => Some(None),
             Err(WriteError::StoreFull(full)) => Some(Some(*full)),
             _ => None,
         });
@@ -303,11 +345,11 @@ impl Inner {
 
     /// Commits the writes together, in a map that grows as far as they may take it.
     fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
-        let only_removes = writes.iter().all(Prepared::is_remove);
+        let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
             let attempt =
-                self.environment.write(|transaction, tables| write::apply(transaction, tables, writes));
+                self.environment.write(|transaction, tables| apply::apply(transaction, tables, writes));
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
@@ -349,7 +391,7 @@ impl Inner {
         }
         // The commit needs a few pages itself, from those that are kept back.
         while self.grow(writer, 0, self.options.map_ceiling())? {}
-        let settled = self.environment.write(write::touch);
+        let settled = self.environment.write(apply::touch);
         self.close_reserve(writer).map_err(Failure::Storage)?;
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use heed::RoTxn;
 
 use super::KeyError;
+use super::apply::last_revision;
 use super::environment::Tables;
 use super::error::{Full, ReadError, StorageError, check_key};
 use super::handle::Store;
 use super::options::{Durability, MAX_KEY_BYTES};
 use super::record::{Codec, Header, RecordError};
-use super::write::last_revision;
 
 /// The most keys of one page.
 pub const MAX_PAGE_KEYS: usize = 1000;

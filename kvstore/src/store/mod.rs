@@ -3,6 +3,7 @@
 //! Here live the format of a record, the database under it and its growth. Threads, queues and async callers
 //! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
 
+mod apply;
 mod ballast;
 mod clock;
 mod compression;
@@ -12,6 +13,7 @@ mod handle;
 mod look;
 mod options;
 pub mod record;
+mod together;
 mod write;
 
 #[cfg(test)]
@@ -23,4 +25,5 @@ pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
 pub use handle::{Entry, STORE_VERSION, Store};
 pub use look::{Listed, MAX_PAGE_KEYS, Meta, Page, Status};
 pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
+pub use together::{MAX_TOGETHER, Together, TogetherError};
 pub use write::{Applied, Condition, Stored, Write};

@@ -111,6 +111,7 @@ fn each_write_of_a_batch_has_its_own_answer_in_its_place() {
     let revision_of = |index: usize| match &results[index] {
         Ok(Applied::Stored(stored)) => Some(stored.revision),
         Ok(Applied::Removed { revision }) => *revision,
+        Ok(other) => panic!("{index}: {other:?}"),
         Err(error) => panic!("{index}: {error}"),
     };
     assert_eq!(revision_of(0), Some(1));

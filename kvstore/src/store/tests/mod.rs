@@ -8,6 +8,7 @@ mod full_disk;
 mod growth;
 mod look;
 mod model;
+mod together;
 
 use std::path::Path;
 
