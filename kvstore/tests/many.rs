@@ -9,7 +9,7 @@ use kvstore::{
 };
 
 fn put(key: impl Into<bytes::Bytes>, value: &'static str, condition: Condition) -> Op {
-    Op::Put { key: key.into(), value: value.into(), condition }
+    Op::Put { key: key.into(), value: value.into(), condition, ttl_ms: None }
 }
 
 fn refused<T>(index: Option<u32>, why: StoreError) -> Result<T, ClientError> {

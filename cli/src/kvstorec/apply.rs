@@ -27,8 +27,9 @@ The input has a JSON object a line:
   {\"remove\": KEY}                  removes a key
   {\"check\": KEY}                   changes nothing; for a condition
 
-Each may have a condition: \"if_absent\": true, or \"if_revision\": NUMBER. What is no text is given as
-hexadecimal digits: \"put_hex\", \"remove_hex\", \"check_hex\", \"value_hex\".
+A put may have \"ttl_ms\": NUMBER, after which the key ends by itself. Each may have a condition:
+\"if_absent\": true, or \"if_revision\": NUMBER. What is no text is given as hexadecimal digits:
+\"put_hex\", \"remove_hex\", \"check_hex\", \"value_hex\".
 
 All conditions are judged before anything is changed. When one does not hold, nothing is changed, the exit
 code is 6, and the message says which. A key may come once; there may be 1024 writes.
@@ -55,6 +56,7 @@ struct Line {
     check_hex: Option<String>,
     value: Option<String>,
     value_hex: Option<String>,
+    ttl_ms: Option<u64>,
     if_absent: Option<bool>,
     if_revision: Option<u64>,
 }
@@ -126,8 +128,9 @@ fn op(line: Line) -> Result<Op, String> {
     let value = bytes(line.value, line.value_hex)?;
     match (put, remove, check, value) {
         (Some(key), None, None, Some(value)) => {
-            Ok(Op::Put { key: key.into(), value: value.into(), condition })
+            Ok(Op::Put { key: key.into(), value: value.into(), condition, ttl_ms: line.ttl_ms })
         }
+        _ if line.ttl_ms.is_some() => Err("ttl_ms goes only with put".to_owned()),
         (Some(_), None, None, None) => Err("a put needs a value".to_owned()),
         (None, Some(key), None, None) => Ok(Op::Remove { key: key.into(), condition }),
         (None, None, Some(key), None) => Ok(Op::Check { key: key.into(), condition }),
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn lines_are_read() {
         let content = br#"
-{"put": "a", "value": "1", "if_absent": true}
+{"put": "a", "value": "1", "if_absent": true, "ttl_ms": 5}
 
 {"put_hex": "ff00", "value_hex": "0a", "if_revision": 7}
 {"remove": "b"}
@@ -150,8 +153,13 @@ mod tests {
         let (numbers, ops) = parse(content).unwrap();
         assert_eq!(numbers, [2, 4, 5, 6]);
         let expected = [
-            Op::Put { key: "a".into(), value: "1".into(), condition: Condition::Absent },
-            Op::Put { key: vec![255, 0].into(), value: "\n".into(), condition: Condition::Revision(7) },
+            Op::Put { key: "a".into(), value: "1".into(), condition: Condition::Absent, ttl_ms: Some(5) },
+            Op::Put {
+                key: vec![255, 0].into(),
+                value: "\n".into(),
+                condition: Condition::Revision(7),
+                ttl_ms: None,
+            },
             Op::Remove { key: "b".into(), condition: Condition::Always },
             Op::Check { key: "c".into(), condition: Condition::Always },
         ];
@@ -163,6 +171,7 @@ mod tests {
         for (line, part) in [
             (r#"{"put": "a"}"#, "a put needs a value"),
             (r#"{"put": "a", "value": "1", "ttl": 5}"#, "unknown field `ttl`"),
+            (r#"{"remove": "a", "ttl_ms": 5}"#, "ttl_ms goes only with put"),
             (r#"{"put": "a", "remove": "b", "value": "1"}"#, "one of put, remove and check"),
             (r#"{"remove": "a", "value": "1"}"#, "a value only with put"),
             (r#"{"put": "a", "put_hex": "61", "value": ""}"#, "do not go together"),

@@ -1,6 +1,6 @@
 //! The command line of `kvstorec`, and what carries out which subcommand.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
@@ -90,7 +90,7 @@ pub(super) struct Input {
     pub(super) input: PathBuf,
 }
 
-/// When a value is stored.
+/// When a value is stored, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct PutCondition {
     /// Store only where there is no such key
@@ -100,17 +100,48 @@ pub(super) struct PutCondition {
     /// Store only where the key has this revision, which `get --json` shows
     #[arg(long, value_name = "N")]
     if_revision: Option<u64>,
+
+    /// Have the key end by itself after so long, as in 30s, 500ms, 10m, 12h or 7d [default: it stays]
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    ttl: Option<Duration>,
 }
 
 impl PutCondition {
     pub(super) fn options(&self) -> PutOptions {
-        match self.if_revision {
+        let options = match self.if_revision {
             Some(revision) => PutOptions::new().if_revision(revision),
             None if self.if_absent => PutOptions::new().if_absent(),
             None => PutOptions::new(),
+        };
+        match self.ttl {
+            Some(ttl) => options.expires_in(ttl),
+            None => options,
         }
     }
 }
+
+/// Reads a time to live: a whole number with a unit.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("a whole number with a unit is expected: ms, s, m, h or d".to_owned()),
+    };
+    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
+    match ms {
+        Some(0) => Err("it must be more than 0".to_owned()),
+        Some(ms) if ms <= LONGEST_TTL_MS => Ok(Duration::from_millis(ms)),
+        _ => Err("it must be at most 36500d".to_owned()),
+    }
+}
+
+/// A hundred years: what is meant to be longer is meant to stay.
+const LONGEST_TTL_MS: u64 = 36_500 * 86_400_000;
 
 /// Where a value goes to.
 #[derive(Debug, Args)]
@@ -157,6 +188,30 @@ fn execute(cli: Cli) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_to_live_have_units() {
+        for (text, ms) in
+            [("1ms", 1), ("30s", 30_000), ("2m", 120_000), ("12h", 43_200_000), ("36500d", LONGEST_TTL_MS)]
+        {
+            assert_eq!(parse_ttl(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "0s",
+            "1.5s",
+            "1 s",
+            "1w",
+            "36501d",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(parse_ttl(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -15,11 +15,13 @@ use crate::{exit::Outcome, files, options::GlobalOptions, printer::Printer};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Done when the bytes are on disk. The exit code is 6 when a condition does not hold: nothing is stored then.
+A put without --ttl makes the key stay, whatever time it had left.
 
 Examples:
   $ kvstorec put --input foo.json foo.json
   $ echo hello | kvstorec put greeting
-  $ echo moin | kvstorec put greeting --if-revision 7")]
+  $ echo moin | kvstorec put greeting --if-revision 7
+  $ echo token | kvstorec put session --ttl 30m")]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,

@@ -144,8 +144,12 @@ impl Handler<Put> for KvStore {
 impl Handler<PutWith> for KvStore {
     type Result = ResponseFuture<Result<PutDone, StoreError>>;
 
-    fn handle(&mut self, PutWith { key, value, condition }: PutWith, _: &mut Context<Self>) -> Self::Result {
-        let write = Write::Put { key: key.clone(), value, condition: in_store(condition) };
+    fn handle(
+        &mut self,
+        PutWith { key, value, condition, ttl_ms }: PutWith,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let write = Write::Put { key: key.clone(), value, condition: in_store(condition), ttl_ms };
         respond("put", key, self.engine.try_write(write), put_done)
     }
 }

@@ -69,7 +69,9 @@ impl Handler<Apply> for KvStore {
 
 fn write(op: Op) -> Write {
     match op {
-        Op::Put { key, value, condition } => Write::Put { key, value, condition: in_store(condition) },
+        Op::Put { key, value, condition, ttl_ms } => {
+            Write::Put { key, value, condition: in_store(condition), ttl_ms }
+        }
         Op::Remove { key, condition } => Write::Remove { key, condition: in_store(condition) },
         Op::Check { key, condition } => Write::Check { key, condition: in_store(condition) },
     }
@@ -80,7 +82,7 @@ fn done(applied: Applied) -> Option<Done> {
         Applied::Stored(Stored { stored_bytes, revision }) => Some(Done::Stored { stored_bytes, revision }),
         Applied::Removed { revision } => Some(Done::Removed { revision }),
         Applied::Checked { current } => Some(Done::Checked { current }),
-        Applied::Together(_) => None,
+        Applied::Together(_) | Applied::Collected { .. } => None,
     }
 }
 

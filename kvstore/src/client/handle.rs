@@ -84,7 +84,7 @@ impl Client {
         Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
     }
 
-    /// Stores a value under a key if what the options ask for holds.
+    /// Stores a value under a key as the options say.
     ///
     /// # Errors
     /// As [`put`](Self::put), and [`StoreError::Conflict`] when the condition does not hold.
@@ -94,8 +94,9 @@ impl Client {
         value: impl Into<Bytes>,
         options: PutOptions,
     ) -> Result<PutDone, ClientError> {
-        let PutOptions { condition } = options;
-        let put = PutWith { key: checked(key.as_ref())?, value: value.into(), condition };
+        let PutOptions { condition, ttl } = options;
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let put = PutWith { key: checked(key.as_ref())?, value: value.into(), condition, ttl_ms };
         let time = self.check_length(put.value.len()).await?;
         Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
     }

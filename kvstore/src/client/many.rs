@@ -31,7 +31,7 @@ impl Client {
     /// # async fn transfer(store: kvstore::Client, seen: u64) -> Result<(), kvstore::ClientError> {
     /// store
     ///     .apply([
-    ///         Op::Put { key: "new-name".into(), value: "v".into(), condition: Condition::Absent },
+    ///         Op::Put { key: "new-name".into(), value: "v".into(), condition: Condition::Absent, ttl_ms: None },
     ///         Op::Remove { key: "old-name".into(), condition: Condition::Revision(seen) },
     ///     ])
     ///     .await?;

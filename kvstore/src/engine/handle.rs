@@ -1,7 +1,7 @@
 //! The engine's handle: accepts calls, and says when there is no room for them.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, watch};
 
 use super::error::EngineError;
+use super::keeper;
 use super::options::EngineOptions;
 use super::pending::{Pending, Reply};
 use super::readers::{self, Question, Read, ReadQueue, ReadRequest};
@@ -44,6 +45,8 @@ struct Shared {
     write_room_bytes: u32,
     reads: Arc<ReadQueue>,
     read_room: Arc<Semaphore>,
+    /// The keeper works until this is dropped.
+    keeper: Mutex<Option<std::sync::mpsc::Sender<()>>>,
     /// Every thread holds a receiver until it has let go of the store.
     threads: watch::Sender<()>,
 }
@@ -83,11 +86,15 @@ impl Engine {
                 writes: RwLock::new(Some(writes)),
                 write_room: Arc::new(Semaphore::new(write_room_bytes as usize)),
                 write_room_bytes,
+                keeper: Mutex::new(None),
                 reads: Arc::new(ReadQueue::default()),
                 read_room: Arc::new(Semaphore::new(read_room)),
                 threads: watch::Sender::new(()),
             }),
         };
+        if let Some(store) = queried.clone() {
+            engine.shared.start_keeper(store)?;
+        }
         for index in 0..options.reader_threads.max(1) {
             let alive = engine.shared.threads.subscribe();
             let queue = engine.shared.reads.clone();
@@ -258,6 +265,18 @@ impl Shared {
         self.writes.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(EngineError::Closed)
     }
 
+    fn start_keeper(&self, store: Store) -> io::Result<()> {
+        let (keeper, stop) = std::sync::mpsc::channel();
+        let alive = self.threads.subscribe();
+        thread::Builder::new().name("store-keeper".to_owned()).spawn(move || {
+            keeper::run(&store, &stop);
+            drop(store);
+            drop(alive);
+        })?;
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        Ok(())
+    }
+
     fn push_read(
         &self,
         key: Bytes,
@@ -281,6 +300,7 @@ impl Shared {
     fn close(&self) {
         // The writer ends when the last sender is gone, which those who are just sending hold a copy of.
         drop(self.writes.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.write_room.close();
         self.read_room.close();
         self.reads.close();

@@ -21,8 +21,8 @@ use super::{
 /// which.
 ///
 /// The payload is the number of writes (four bytes); for each of them a byte for what it is: 0, a put; 1, a remove; 2, a
-/// check; a byte 0 (flags, reserved); the condition and the revision as in [`PutWith`](super::PutWith); the length of the
-/// key (two bytes), that of the value (four bytes, 0 but for a put), and the key; then the values, one behind the other.
+/// check; then flags, condition, revision, time and the length of the key as in [`PutWith`](super::PutWith); the length of
+/// the value (four bytes, 0 but for a put, as is the time); and the key. Then come the values, one behind the other.
 /// Numbers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[rtype(result = "Result<Vec<Done>, ApplyRefused>")]
@@ -42,6 +42,8 @@ pub enum Op {
         value: Bytes,
         /// What must hold.
         condition: Condition,
+        /// How long the key is there, in milliseconds from when the store has the message; for ever without.
+        ttl_ms: Option<u64>,
     },
     /// Removes a key.
     Remove {
@@ -98,8 +100,10 @@ const CHECK: u8 = 2;
 
 const COUNT_BYTES: usize = 4;
 
-/// Kind, flags, condition, revision, length of the key, length of the value.
-const FIXED_BYTES: usize = 1 + 1 + Conditions::BYTES + 2 + 4;
+const HAS_TIME: u8 = 1;
+
+/// Kind, flags, condition, time, length of the key, length of the value.
+const FIXED_BYTES: usize = 1 + 1 + Conditions::BYTES + 8 + 2 + 4;
 
 impl Op {
     /// The key that it is of.
@@ -130,14 +134,15 @@ impl RemoteMessage for Apply {
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         out.put_u32_le(u32::try_from(self.writes.len()).map_err(|_| unencodable())?);
         for write in &self.writes {
-            let (kind, condition) = match write {
-                Op::Put { condition, .. } => (PUT, condition),
-                Op::Remove { condition, .. } => (REMOVE, condition),
-                Op::Check { condition, .. } => (CHECK, condition),
+            let (kind, condition, ttl_ms) = match write {
+                Op::Put { condition, ttl_ms, .. } => (PUT, condition, *ttl_ms),
+                Op::Remove { condition, .. } => (REMOVE, condition, None),
+                Op::Check { condition, .. } => (CHECK, condition, None),
             };
             out.put_u8(kind);
-            out.put_u8(0);
+            out.put_u8(if ttl_ms.is_some() { HAS_TIME } else { 0 });
             Conditions::put(*condition, out);
+            out.put_u64_le(ttl_ms.unwrap_or(0));
             out.put_u16_le(u16::try_from(write.key().len()).map_err(|_| unencodable())?);
             out.put_u32_le(u32::try_from(write.value().len()).map_err(|_| unencodable())?);
             out.extend_from_slice(write.key());
@@ -165,21 +170,26 @@ impl RemoteMessage for Apply {
             }
             let (kind, flags) = (rest.get_u8(), rest.get_u8());
             let condition = Conditions::get(&mut rest)?;
+            let ttl_ms = match (flags, rest.get_u64_le()) {
+                (0, 0) => None,
+                (HAS_TIME, ttl_ms) if kind == PUT => Some(ttl_ms),
+                _ => return Err(malformed()),
+            };
             let (key_bytes, value_bytes) = (usize::from(rest.get_u16_le()), rest.get_u32_le() as usize);
-            if flags != 0 || kind > CHECK || (kind != PUT && value_bytes > 0) || rest.len() < key_bytes {
+            if kind > CHECK || (kind != PUT && value_bytes > 0) || rest.len() < key_bytes {
                 return Err(malformed());
             }
             let key = Bytes::copy_from_slice(&rest.split_to(key_bytes));
-            heads.push((kind, condition, key, value_bytes));
+            heads.push((kind, condition, ttl_ms, key, value_bytes));
         }
         let mut writes = Vec::with_capacity(heads.len());
-        for (kind, condition, key, value_bytes) in heads {
+        for (kind, condition, ttl_ms, key, value_bytes) in heads {
             if rest.len() < value_bytes {
                 return Err(malformed());
             }
             let value = rest.split_to(value_bytes);
             writes.push(match kind {
-                PUT => Op::Put { key, value, condition },
+                PUT => Op::Put { key, value, condition, ttl_ms },
                 REMOVE => Op::Remove { key, condition },
                 _ => Op::Check { key, condition },
             });
@@ -205,18 +215,23 @@ mod tests {
     fn golden_bytes() {
         let apply = Apply {
             writes: vec![
-                Op::Put { key: "a".into(), value: "one".into(), condition: Condition::Always },
+                Op::Put { key: "a".into(), value: "one".into(), condition: Condition::Always, ttl_ms: None },
                 Op::Remove { key: "bc".into(), condition: Condition::Revision(7) },
                 Op::Check { key: "d".into(), condition: Condition::Absent },
-                Op::Put { key: "e".into(), value: "two".into(), condition: Condition::Always },
+                Op::Put {
+                    key: "e".into(),
+                    value: "two".into(),
+                    condition: Condition::Always,
+                    ttl_ms: Some(5),
+                },
             ],
         };
         let expected = [
             b"\x04\0\0\0".as_slice(),
-            b"\0\0\0\0\0\0\0\0\0\0\0\x01\0\x03\0\0\0a",
-            b"\x01\0\x02\x07\0\0\0\0\0\0\0\x02\0\0\0\0\0bc",
-            b"\x02\0\x01\0\0\0\0\0\0\0\0\x01\0\0\0\0\0d",
-            b"\0\0\0\0\0\0\0\0\0\0\0\x01\0\x03\0\0\0e",
+            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x03\0\0\0a",
+            b"\x01\0\x02\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\0\0bc",
+            b"\x02\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0d",
+            b"\0\x01\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\0\x03\0\0\0e",
             b"onetwo",
         ];
         assert_eq!(bytes_of(&apply), expected.concat());
@@ -246,7 +261,7 @@ mod tests {
 
     #[test]
     fn malformed_bytes_are_errors() {
-        let head = b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x03\0\0\0a";
+        let head = b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x03\0\0\0a";
         let cases: [&[u8]; 7] = [
             b"",
             b"\x01\0\0\0",
@@ -276,7 +291,7 @@ mod tests {
         ) {
             let writes = puts.into_iter().enumerate().map(|(index, (key, value))| {
                 let condition = Condition::Revision(index as u64);
-                Op::Put { key: key.into(), value: value.into(), condition }
+                Op::Put { key: key.into(), value: value.into(), condition, ttl_ms: Some(index as u64) }
             });
             let apply = Apply { writes: writes.collect() };
             prop_assert_eq!(Apply::decode(&bytes_of(&apply)).unwrap(), apply);

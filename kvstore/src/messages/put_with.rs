@@ -1,4 +1,4 @@
-//! Storing a value under a key, on a condition.
+//! Storing a value under a key, on a condition or for a time.
 
 use actix::Message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -15,10 +15,10 @@ use super::{
     wire::{Conditions, malformed, tail, unencodable},
 };
 
-/// Stores a value under a key as [`Put`](super::Put) does, if a condition holds.
+/// Stores a value under a key as [`Put`](super::Put) does, if a condition holds, for a time or for ever.
 ///
-/// The payload is a byte 0 (flags, reserved); a byte for the condition: 0, none; 1, there is no such key; 2, the key has
-/// a revision; that revision (eight bytes, 0 for the others); the length of the key (two bytes); the key; and the value.
+/// The payload is a byte of flags (bit 0, there is a time; the others are 0); a byte for the condition: 0, none; 1, there is no such key; 2, the key has
+/// a revision; that revision (eight bytes, 0 for the others); the time in milliseconds (eight bytes, 0 without); the length of the key (two bytes); the key; and the value.
 /// Numbers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[rtype(result = "Result<PutDone, StoreError>")]
@@ -29,10 +29,14 @@ pub struct PutWith {
     pub value: Bytes,
     /// What must hold.
     pub condition: Condition,
+    /// How long the key is there, in milliseconds from when the store has the message; for ever without.
+    pub ttl_ms: Option<u64>,
 }
 
-/// Flags, condition, length of the key.
-const FIXED_BYTES: usize = 1 + Conditions::BYTES + 2;
+const HAS_TIME: u8 = 1;
+
+/// Flags, condition, time, length of the key.
+const FIXED_BYTES: usize = 1 + Conditions::BYTES + 8 + 2;
 
 impl PutWith {
     /// How many bytes of a message are not the value, at most.
@@ -44,8 +48,9 @@ impl RemoteMessage for PutWith {
 
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         let key_bytes = u16::try_from(self.key.len()).map_err(|_| unencodable())?;
-        out.put_u8(0);
+        out.put_u8(if self.ttl_ms.is_some() { HAS_TIME } else { 0 });
         Conditions::put(self.condition, out);
+        out.put_u64_le(self.ttl_ms.unwrap_or(0));
         out.put_u16_le(key_bytes);
         out.extend_from_slice(&self.key);
         Ok(())
@@ -57,14 +62,17 @@ impl RemoteMessage for PutWith {
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let (mut fixed, rest) = bytes.split_at_checked(FIXED_BYTES).ok_or_else(malformed)?;
-        if fixed.get_u8() != 0 {
-            return Err(malformed());
-        }
+        let flags = fixed.get_u8();
         let condition = Conditions::get(&mut fixed)?;
+        let ttl_ms = match (flags, fixed.get_u64_le()) {
+            (0, 0) => None,
+            (HAS_TIME, ttl_ms) => Some(ttl_ms),
+            _ => return Err(malformed()),
+        };
         let key_bytes = usize::from(fixed.get_u16_le());
         let key = rest.get(..key_bytes).ok_or_else(malformed)?;
         let value = tail(bytes, FIXED_BYTES + key_bytes);
-        Ok(Self { key: Bytes::copy_from_slice(key), value, condition })
+        Ok(Self { key: Bytes::copy_from_slice(key), value, condition, ttl_ms })
     }
 }
 
@@ -83,36 +91,37 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let golden: [(Condition, &[u8]); 3] = [
-            (Condition::Always, b"\0\0\0\0\0\0\0\0\0\0\x03\0keyvalue"),
-            (Condition::Absent, b"\0\x01\0\0\0\0\0\0\0\0\x03\0keyvalue"),
+        let golden: [(Condition, Option<u64>, &[u8]); 4] = [
+            (Condition::Always, None, b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\0keyvalue"),
+            (Condition::Absent, None, b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\0keyvalue"),
             (
                 Condition::Revision(0x0102_0304_0506_0708),
-                b"\0\x02\x08\x07\x06\x05\x04\x03\x02\x01\x03\0keyvalue",
+                Some(0x1112_1314_1516_1718),
+                b"\x01\x02\x08\x07\x06\x05\x04\x03\x02\x01\x18\x17\x16\x15\x14\x13\x12\x11\x03\0keyvalue",
             ),
+            (Condition::Always, Some(0), b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\0keyvalue"),
         ];
-        for (condition, bytes) in golden {
-            let put = PutWith { key: "key".into(), value: "value".into(), condition };
+        for (condition, ttl_ms, bytes) in golden {
+            let put = PutWith { key: "key".into(), value: "value".into(), condition, ttl_ms };
             assert_eq!(bytes_of(&put)[..], *bytes);
             assert_eq!(PutWith::decode(&Bytes::from_static(bytes)).unwrap(), put);
         }
-        let long = PutWith {
-            key: vec![1; 511].into(),
-            value: Bytes::new(),
-            condition: Condition::Revision(u64::MAX),
-        };
+        let condition = Condition::Revision(u64::MAX);
+        let long =
+            PutWith { key: vec![1; 511].into(), value: Bytes::new(), condition, ttl_ms: Some(u64::MAX) };
         assert_eq!(bytes_of(&long).len(), PutWith::MAX_OVERHEAD_BYTES);
     }
 
     #[test]
     fn malformed_puts_are_errors() {
-        let malformed: [&[u8]; 6] = [
+        let malformed: [&[u8]; 7] = [
             b"",
-            b"\0\0\0\0\0\0\0\0\0\0\x01",
-            b"\0\0\0\0\0\0\0\0\0\0\x01\0",
-            b"\x02\0\0\0\0\0\0\0\0\0\x01\0k",
-            b"\0\x03\0\0\0\0\0\0\0\0\x01\0k",
-            b"\0\x01\x01\0\0\0\0\0\0\0\x01\0k",
+            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01",
+            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0",
+            b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0k",
+            b"\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0k",
+            b"\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0k",
+            b"\0\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0k",
         ];
         for bytes in malformed {
             assert!(PutWith::decode(&Bytes::from_static(bytes)).is_err(), "{bytes:?}");

@@ -6,6 +6,7 @@ use heed::{RoTxn, RwTxn};
 
 use super::environment::{End, Tables};
 use super::error::WriteError;
+use super::expiry::{ended, has_ended, index_key, record_has_ended};
 use super::record::Header;
 use super::write::{Action, Applied, Change, Condition, Prepared, Stored};
 
@@ -23,18 +24,21 @@ pub(super) fn apply(
     transaction: &mut RwTxn<'_>,
     tables: &Tables,
     writes: &[Prepared],
+    now_ms: u64,
 ) -> Result<End<Results>, heed::Error> {
     let before = last_revision(transaction, tables)?;
-    let mut batch = Batch { transaction, tables, revision: before };
+    let has_expiries = !tables.expiry.is_empty(transaction)?;
+    let mut batch = Batch { transaction, tables, revision: before, has_expiries, has_changed: false, now_ms };
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         results.push(match write {
             Prepared::One(change) => batch.one(change)?,
             Prepared::Together(changes) => batch.together(changes)?,
+            Prepared::Collect { most } => Ok(batch.collect(*most)?),
         });
     }
     let revision = batch.revision;
-    if revision == before {
+    if !batch.has_changed {
         return Ok(End::Unchanged(results));
     }
     tables.meta.put(transaction, REVISION_KEY, &revision.to_le_bytes())?;
@@ -65,6 +69,16 @@ struct Batch<'b, 't> {
     tables: &'b Tables,
     /// The last revision that was given out.
     revision: u64,
+    /// Whether a record can have an entry in the index by expiry.
+    has_expiries: bool,
+    has_changed: bool,
+    now_ms: u64,
+}
+
+/// A key that ends by itself.
+struct Expiry {
+    index: [u8; 16],
+    has_ended: bool,
 }
 
 impl Batch<'_, '_> {
@@ -96,6 +110,7 @@ impl Batch<'_, '_> {
         let current = match self.tables.records.get(self.transaction, &change.key)? {
             None => None,
             Some(record) => match Header::decode(&change.key, record) {
+                Ok((header, _)) if has_ended(&header, self.now_ms) => None,
                 Ok((header, _)) => Some(header.revision),
                 Err(unreadable) => return Ok(Err(WriteError::Unreadable(unreadable))),
             },
@@ -112,14 +127,27 @@ impl Batch<'_, '_> {
         match &change.action {
             Action::Check => Ok(Applied::Checked { current }),
             Action::Remove => {
+                let expiry = self.expiry_of(&change.key)?;
+                if expiry.as_ref().is_some_and(|expiry| expiry.has_ended) {
+                    // Nobody sees it any more: it is left to be collected.
+                    return Ok(Applied::Removed { revision: None });
+                }
+                self.forget(expiry)?;
                 let existed = self.tables.records.delete(self.transaction, &change.key)?;
                 let revision = if existed { Some(self.next_revision()?) } else { None };
                 Ok(Applied::Removed { revision })
             }
-            Action::Put { codec, value_bytes, payload, checksum } => {
+            Action::Put { codec, value_bytes, payload, checksum, expires_at_ms } => {
+                let expiry = self.expiry_of(&change.key)?;
+                self.forget(expiry)?;
                 let revision = self.next_revision()?;
-                let header =
-                    Header { codec: *codec, revision, value_bytes: *value_bytes, expires_at_ms: None };
+                if let Some(at_ms) = *expires_at_ms {
+                    let index = index_key(at_ms, revision);
+                    self.tables.expiry.put(self.transaction, &index, &change.key)?;
+                    self.has_expiries = true;
+                }
+                let (codec, value_bytes, expires_at_ms) = (*codec, *value_bytes, *expires_at_ms);
+                let header = Header { codec, revision, value_bytes, expires_at_ms };
                 let header = header.encode(&change.key, checksum);
                 let header = header.as_slice();
                 let bytes = header.len() + payload.len();
@@ -132,8 +160,48 @@ impl Batch<'_, '_> {
         }
     }
 
+    /// What the index by expiry has about a key that is about to change.
+    fn expiry_of(&self, key: &[u8]) -> Result<Option<Expiry>, heed::Error> {
+        if !self.has_expiries {
+            return Ok(None);
+        }
+        let Some(record) = self.tables.records.get(self.transaction, key)? else { return Ok(None) };
+        let Ok((header, _)) = Header::peek(record) else { return Ok(None) };
+        Ok(header.expires_at_ms.map(|at_ms| Expiry {
+            index: index_key(at_ms, header.revision),
+            has_ended: record_has_ended(key, record, self.now_ms),
+        }))
+    }
+
+    fn forget(&mut self, expiry: Option<Expiry>) -> Result<(), heed::Error> {
+        if let Some(Expiry { index, .. }) = expiry {
+            self.tables.expiry.delete(self.transaction, &index)?;
+        }
+        Ok(())
+    }
+
+    /// Removes entries that have ended. Each removal has a revision.
+    fn collect(&mut self, most: usize) -> Result<Applied, heed::Error> {
+        let ended = ended(self.transaction, self.tables, self.now_ms, most)?;
+        for (index, key) in &ended {
+            self.tables.expiry.delete(self.transaction, index)?;
+            self.has_changed = true;
+            let Some(record) = self.tables.records.get(self.transaction, key)? else { continue };
+            // Another program may have written the key, without care for the index. What is damaged stays, to be named.
+            let is_meant = Header::decode(key, record).is_ok_and(|(header, _)| {
+                header.expires_at_ms.is_some_and(|at_ms| index_key(at_ms, header.revision)[..] == index[..])
+            });
+            if is_meant {
+                self.tables.records.delete(self.transaction, key)?;
+                self.next_revision()?;
+            }
+        }
+        Ok(Applied::Collected { count: ended.len() })
+    }
+
     fn next_revision(&mut self) -> Result<u64, heed::Error> {
         self.revision = self.revision.checked_add(1).ok_or(heed::MdbError::Corrupted)?;
+        self.has_changed = true;
         Ok(self.revision)
     }
 }

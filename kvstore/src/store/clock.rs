@@ -20,6 +20,12 @@ impl Clock {
         }))
     }
 
+    /// A clock that a test sets.
+    #[cfg(test)]
+    pub(super) fn of(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         (self.0)()
     }

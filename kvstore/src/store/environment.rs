@@ -15,7 +15,7 @@ use super::error::{OpenError, StorageError};
 /// The file that LMDB keeps in the directory.
 const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: one now, with room for a log and an index by expiry.
+/// Named databases that an environment can hold: two now, with room for a log and others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
@@ -37,6 +37,8 @@ pub(super) struct Sizes {
 pub(super) struct Tables {
     /// Key to record.
     pub(super) records: Table<'static>,
+    /// Expiry time and revision to key, for the records that end by themselves.
+    pub(super) expiry: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -44,8 +46,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 2] {
-        [self.records, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 3] {
+        [self.records, self.expiry, self.meta]
     }
 }
 
@@ -87,15 +89,16 @@ impl Environment {
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
+                let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
                 Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, meta)),
+                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, meta }, env, gate: RwLock::new(true) })
+        let (records, expiry, meta) = Result::from(tables)?;
+        Ok(Self { tables: Tables { records, expiry, meta }, env, gate: RwLock::new(true) })
     }
 
     /// Runs `body` in a read transaction. Neither waits for a writer nor makes one wait.

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::compression::expand;
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
+use super::expiry::has_ended;
 use super::options::StoreOptions;
 use super::record::Header;
 use super::write::{Applied, Prepared, Stored, Write};
@@ -85,7 +86,7 @@ pub struct Entry {
     pub revision: u64,
     /// The length of the value as it is stored: after compression, without the record's header.
     pub stored_bytes: u64,
-    /// When the entry ends, in milliseconds since 1970-01-01 UTC. Nothing sets it yet.
+    /// When the entry ends, in milliseconds since 1970-01-01 UTC.
     pub expires_at_ms: Option<u64>,
 }
 
@@ -103,6 +104,11 @@ impl Store {
     ///
     /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        Self::open_at(directory, options, Clock::system())
+    }
+
+    /// As [`open`](Self::open), with a clock.
+    pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
@@ -118,7 +124,7 @@ impl Store {
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
         let directory = directory.to_owned();
-        let (clock, full) = (Clock::system(), Mutex::new(None));
+        let full = Mutex::new(None);
         let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -145,10 +151,11 @@ impl Store {
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
         let limit = limit_bytes.min(self.inner.options.max_value_bytes);
+        let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
-            record.map(|record| read_record(key, record, limit)).transpose()
+            record.map_or(Ok(None), |record| read_record(key, record, limit, now_ms))
         })
     }
 
@@ -164,6 +171,7 @@ impl Store {
         limit_bytes: usize,
     ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
         let limit = self.inner.options.max_value_bytes;
+        let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let mut records = Vec::with_capacity(keys.len());
             let mut bytes = 0_usize;
@@ -177,6 +185,7 @@ impl Store {
                 };
                 if let Ok(Some((header, _))) =
                     record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                    && !has_ended(&header, now_ms)
                 {
                     bytes = bytes.saturating_add(header.value_bytes as usize);
                 }
@@ -188,7 +197,7 @@ impl Store {
             let entries = keys
                 .iter()
                 .zip(records)
-                .map(|(key, record)| record?.map(|record| read_record(key, record, limit)).transpose());
+                .map(|(key, record)| record?.map_or(Ok(None), |it| read_record(key, it, limit, now_ms)));
             Ok(entries.collect())
         })
     }
@@ -231,10 +240,11 @@ impl Store {
     /// some of it can fail. [`Write::Together`] is.
     pub fn apply(&self, batch: Vec<Write>) -> Vec<Result<Applied, WriteError>> {
         // Compression comes first: nobody waits for the writer's lock meanwhile.
+        let now_ms = self.now_ms();
         let mut refusals = Vec::new();
         let mut prepared = Vec::with_capacity(batch.len());
         for (index, write) in batch.into_iter().enumerate() {
-            match Prepared::new(write, &self.inner.options) {
+            match Prepared::new(write, &self.inner.options, now_ms) {
                 Ok(write) => prepared.push(write),
                 Err(refusal) => refusals.push((index, refusal)),
             }
@@ -272,6 +282,11 @@ impl Store {
 
     pub(super) fn environment(&self) -> &Environment {
         &self.inner.environment
+    }
+
+    /// Commits what was prepared.
+    pub(super) fn commit_one(&self, write: Prepared) -> Result<Applied, WriteError> {
+        self.inner.commit(&[write]).pop().expect("one write has one answer")
     }
 
     fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
@@ -348,8 +363,10 @@ impl Inner {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
-            let attempt =
-                self.environment.write(|transaction, tables| apply::apply(transaction, tables, writes));
+            let now_ms = self.clock.now_ms();
+            let attempt = self
+                .environment
+                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
@@ -428,18 +445,22 @@ impl Inner {
     }
 }
 
-fn read_record(key: &[u8], record: &[u8], limit: usize) -> Result<Entry, ReadError> {
+/// None where the entry has ended.
+fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<Option<Entry>, ReadError> {
     let (header, payload) = Header::decode(key, record)?;
+    if has_ended(&header, now_ms) {
+        return Ok(None);
+    }
     let bytes = header.value_bytes as usize;
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
-    Ok(Entry {
+    Ok(Some(Entry {
         value: expand(&header, payload)?.into(),
         revision: header.revision,
         stored_bytes: payload.len() as u64,
         expires_at_ms: header.expires_at_ms,
-    })
+    }))
 }
 
 fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {

@@ -9,6 +9,7 @@ use super::KeyError;
 use super::apply::last_revision;
 use super::environment::Tables;
 use super::error::{Full, ReadError, StorageError, check_key};
+use super::expiry::{count_ended, has_ended, record_has_ended};
 use super::handle::Store;
 use super::options::{Durability, MAX_KEY_BYTES};
 use super::record::{Codec, Header, RecordError};
@@ -18,6 +19,9 @@ pub const MAX_PAGE_KEYS: usize = 1000;
 
 /// What the keys of one page may take, with [`PAGE_ENTRY_BYTES`] for each.
 const MAX_PAGE_BYTES: usize = 64 << 10;
+
+/// How many records one page looks at: those that have ended are no keys of it.
+const MAX_LOOKED_AT: usize = 10 * MAX_PAGE_KEYS;
 
 /// What an entry of a page counts beside its key.
 const PAGE_ENTRY_BYTES: usize = 40;
@@ -109,6 +113,9 @@ impl Store {
             let record = tables.records.get(transaction, key).map_err(failed)?;
             let Some(record) = record else { return Ok(None) };
             let (header, payload) = Header::decode(key, record)?;
+            if has_ended(&header, now_ms) {
+                return Ok(None);
+            }
             Ok(Some(Meta::new(&header, payload, now_ms)))
         })
     }
@@ -142,13 +149,16 @@ impl Store {
     pub fn status(&self) -> Result<Status, StorageError> {
         let (environment, options) = (self.environment(), self.options());
         let sizes = environment.sizes();
+        let now_ms = self.now_ms();
         let read = environment.read(|transaction, tables| -> Result<_, heed::Error> {
             let mut used_pages = 0;
             for table in tables.all() {
                 let stat = table.stat(transaction)?;
                 used_pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
             }
-            Ok((tables.records.len(transaction)?, last_revision(transaction, tables)?, used_pages as u64))
+            let entries = tables.records.len(transaction)?;
+            let entries = entries.saturating_sub(count_ended(transaction, tables, now_ms)?);
+            Ok((entries, last_revision(transaction, tables)?, used_pages as u64))
         });
         let (entries, revision, used_pages) = read.flatten().map_err(failed)?;
         Ok(Status {
@@ -183,7 +193,7 @@ fn page(
     };
     let mut page = Page { keys: Vec::new(), next: None };
     let mut bytes = 0;
-    for entry in tables.records.range(transaction, &(from, Bound::Unbounded))? {
+    for (looked_at, entry) in tables.records.range(transaction, &(from, Bound::Unbounded))?.enumerate() {
         let (key, record) = entry?;
         if !key.starts_with(prefix) {
             break;
@@ -191,6 +201,13 @@ fn page(
         if page.keys.len() == limit || bytes >= MAX_PAGE_BYTES {
             page.next = page.keys.last().map(|last| last.key.clone());
             break;
+        }
+        if record_has_ended(key, record, now_ms) {
+            if looked_at >= MAX_LOOKED_AT {
+                page.next = Some(Bytes::copy_from_slice(key));
+                break;
+            }
+            continue;
         }
         let meta = Header::peek(record).map(|(header, payload)| Meta::new(&header, payload, now_ms));
         bytes += key.len() + PAGE_ENTRY_BYTES;

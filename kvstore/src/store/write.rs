@@ -19,6 +19,8 @@ pub enum Write {
         value: Bytes,
         /// What must hold for the write to be done.
         condition: Condition,
+        /// How long the entry is there, in milliseconds; for ever without.
+        ttl_ms: Option<u64>,
     },
     /// Removes a key. That there is no such key is no error.
     Remove {
@@ -41,7 +43,7 @@ pub enum Write {
 impl Write {
     /// An unconditional put.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self::Put { key: key.into(), value: value.into(), condition: Condition::Always }
+        Self::Put { key: key.into(), value: value.into(), condition: Condition::Always, ttl_ms: None }
     }
 
     /// An unconditional remove.
@@ -112,6 +114,11 @@ pub enum Applied {
     },
     /// All are done, each with its own answer.
     Together(Vec<Applied>),
+    /// Entries that had ended are gone.
+    Collected {
+        /// How many.
+        count: usize,
+    },
 }
 
 impl Applied {
@@ -119,7 +126,7 @@ impl Applied {
     pub(super) fn has_stored(&self) -> bool {
         match self {
             Self::Stored(_) => true,
-            Self::Removed { .. } | Self::Checked { .. } => false,
+            Self::Removed { .. } | Self::Checked { .. } | Self::Collected { .. } => false,
             Self::Together(all) => all.iter().any(Self::has_stored),
         }
     }
@@ -129,6 +136,10 @@ impl Applied {
 pub(super) enum Prepared {
     One(Change),
     Together(Vec<Change>),
+    /// Removes entries that have ended.
+    Collect {
+        most: usize,
+    },
 }
 
 /// One change of one key, prepared.
@@ -139,20 +150,26 @@ pub(super) struct Change {
 }
 
 pub(super) enum Action {
-    Put { codec: Codec, value_bytes: u32, payload: Bytes, checksum: PayloadChecksum },
+    Put {
+        codec: Codec,
+        value_bytes: u32,
+        payload: Bytes,
+        checksum: PayloadChecksum,
+        expires_at_ms: Option<u64>,
+    },
     Remove,
     Check,
 }
 
 impl Prepared {
-    pub(super) fn new(write: Write, options: &StoreOptions) -> Result<Self, WriteError> {
+    pub(super) fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Result<Self, WriteError> {
         write.check(options.max_value_bytes)?;
         Ok(match write {
             Write::Together(together) => {
                 let changes = together.into_writes().into_iter();
-                Self::Together(changes.filter_map(|write| Change::new(write, options)).collect())
+                Self::Together(changes.filter_map(|write| Change::new(write, options, now_ms)).collect())
             }
-            single => Self::One(Change::new(single, options).expect("it is a single write")),
+            single => Self::One(Change::new(single, options, now_ms).expect("it is a single write")),
         })
     }
 
@@ -160,6 +177,7 @@ impl Prepared {
         match self {
             Self::One(change) => std::slice::from_ref(change),
             Self::Together(changes) => changes,
+            Self::Collect { .. } => &[],
         }
     }
 
@@ -180,13 +198,15 @@ impl Prepared {
 
 impl Change {
     /// None for writes together, which are in no others.
-    fn new(write: Write, options: &StoreOptions) -> Option<Self> {
+    fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Option<Self> {
         Some(match write {
-            Write::Put { key, value, condition } => {
+            Write::Put { key, value, condition, ttl_ms } => {
                 let value_bytes = u32::try_from(value.len()).expect("the ceiling of values is below 4 GiB");
                 let (codec, payload) = compress(value, options.compression_level);
                 let checksum = PayloadChecksum::of(&payload);
-                Self { key, condition, action: Action::Put { codec, value_bytes, payload, checksum } }
+                let expires_at_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
+                let action = Action::Put { codec, value_bytes, payload, checksum, expires_at_ms };
+                Self { key, condition, action }
             }
             Write::Remove { key, condition } => Self { key, condition, action: Action::Remove },
             Write::Check { key, condition } => Self { key, condition, action: Action::Check },

@@ -4,6 +4,7 @@ mod basics;
 mod concurrency;
 mod crash;
 mod damage;
+mod expiry;
 mod full_disk;
 mod growth;
 mod look;

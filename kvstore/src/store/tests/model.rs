@@ -81,7 +81,7 @@ fn condition() -> impl Strategy<Value = Condition> {
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         3 => (key(), value(), condition())
-            .prop_map(|(key, value, condition)| Write::Put { key, value, condition }),
+            .prop_map(|(key, value, condition)| Write::Put { key, value, condition, ttl_ms: None }),
         2 => (key(), condition()).prop_map(|(key, condition)| Write::Remove { key, condition }),
         1 => (key(), condition()).prop_map(|(key, condition)| Write::Check { key, condition }),
     ]
@@ -113,7 +113,7 @@ proptest! {
                             Ok(Applied::Stored(stored)) => Ok(Some(stored.revision)),
                             Ok(Applied::Removed { revision }) => Ok(revision),
                             Ok(Applied::Checked { .. }) => Ok(None),
-                            Ok(Applied::Together(_)) => unreachable!("none were asked for"),
+                            Ok(Applied::Together(_) | Applied::Collected { .. }) => unreachable!("none were asked for"),
                             Err(WriteError::Conflict { current }) => Err(current),
                             Err(other) => panic!("{other}"),
                         };

@@ -18,7 +18,7 @@ fn together(store: &Store, writes: Vec<Write>) -> Result<Vec<Applied>, WriteErro
 }
 
 fn put(key: &'static str, condition: Condition) -> Write {
-    Write::Put { key: key.into(), value: "v".into(), condition }
+    Write::Put { key: key.into(), value: "v".into(), condition, ttl_ms: None }
 }
 
 #[test]
