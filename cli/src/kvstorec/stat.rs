@@ -102,6 +102,8 @@ fn of_store(stat: &StoreStat) -> OfStore {
     };
     let durability = match stat.durability {
         Durability::Sync => "sync".to_owned(),
+        Durability::Interval { ms } => format!("interval={ms}"),
+        Durability::None => "none".to_owned(),
         other => format!("{other:?}"),
     };
     OfStore {

@@ -71,6 +71,8 @@ fn store_stat(status: &Status) -> StoreStat {
     };
     let durability = match status.durability {
         store::Durability::Sync => Durability::Sync,
+        store::Durability::Interval { ms } => Durability::Interval { ms: ms.into() },
+        store::Durability::None => Durability::None,
     };
     StoreStat {
         entries: status.entries,

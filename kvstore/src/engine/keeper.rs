@@ -1,8 +1,9 @@
-//! The thread that does what nobody asks for: collecting entries that have ended.
+//! The thread that does what nobody asks for: it collects entries that have ended, and syncs a store that does not do it
+//! at every commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::{COLLECTED_AT_ONCE, Store};
 
@@ -11,11 +12,38 @@ const COLLECT_EVERY: Duration = Duration::from_secs(1);
 
 /// Works until the other end of `stop` is dropped.
 pub(super) fn run(store: &Store, stop: &Receiver<()>) {
-    while stop.recv_timeout(COLLECT_EVERY) == Err(RecvTimeoutError::Timeout) {
-        let worked = catch_unwind(AssertUnwindSafe(|| collect(store, stop)));
-        if worked.is_err() {
-            tracing::error!("collecting what has expired panicked");
+    let sync_every = store.options().durability.sync_every();
+    let mut sync_at = sync_every.map(|every| Instant::now() + every);
+    let mut collect_at = Instant::now() + COLLECT_EVERY;
+    loop {
+        let next = sync_at.map_or(collect_at, |sync_at| sync_at.min(collect_at));
+        let waited = stop.recv_timeout(next.saturating_duration_since(Instant::now()));
+        if waited != Err(RecvTimeoutError::Timeout) {
+            return;
         }
+        if let (Some(at), Some(every)) = (sync_at, sync_every)
+            && Instant::now() >= at
+        {
+            undisturbed(|| sync(store));
+            // Not from when it was due: a disk that is slower than that gets a rest.
+            sync_at = Some(Instant::now() + every);
+        }
+        if Instant::now() >= collect_at {
+            undisturbed(|| collect(store, stop));
+            collect_at = Instant::now() + COLLECT_EVERY;
+        }
+    }
+}
+
+fn undisturbed(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("the keeper of the store panicked");
+    }
+}
+
+fn sync(store: &Store) {
+    if let Err(error) = store.sync() {
+        tracing::error!(%error, cause = std::error::Error::source(&error), "the store could not be synced");
     }
 }
 

@@ -104,6 +104,13 @@ pub enum Durability {
     /// When it is on disk.
     #[default]
     Sync,
+    /// When it is committed; it is synced so often, in milliseconds.
+    Interval {
+        /// How often.
+        ms: u64,
+    },
+    /// When it is committed; it is synced when it suits.
+    None,
     /// A newer server's.
     Other(u64),
 }
@@ -144,9 +151,11 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             Fullness::DiskFull => 2,
             Fullness::Other(number) => number,
         };
-        let durability = match stat.durability {
-            Durability::Sync => 0,
-            Durability::Other(number) => number,
+        let (durability, interval_ms) = match stat.durability {
+            Durability::Sync => (0, 0),
+            Durability::Interval { ms } => (1, ms),
+            Durability::None => (2, 0),
+            Durability::Other(number) => (number, 0),
         };
         vec![
             (1, stat.entries),
@@ -161,6 +170,7 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             (10, stat.max_readers),
             (11, full),
             (12, durability),
+            (13, interval_ms),
         ]
     }
 }
@@ -168,6 +178,7 @@ impl From<StoreStat> for Vec<(u16, u64)> {
 impl From<Vec<(u16, u64)>> for StoreStat {
     fn from(told: Vec<(u16, u64)>) -> Self {
         let mut stat = Self::default();
+        let (mut durability, mut interval_ms) = (0, 0);
         for (what, value) in told {
             match what {
                 1 => stat.entries = value,
@@ -188,15 +199,17 @@ impl From<Vec<(u16, u64)>> for StoreStat {
                         other => Fullness::Other(other),
                     }
                 }
-                12 => {
-                    stat.durability = match value {
-                        0 => Durability::Sync,
-                        other => Durability::Other(other),
-                    }
-                }
+                12 => durability = value,
+                13 => interval_ms = value,
                 _ => {}
             }
         }
+        stat.durability = match durability {
+            0 => Durability::Sync,
+            1 => Durability::Interval { ms: interval_ms },
+            2 => Durability::None,
+            other => Durability::Other(other),
+        };
         stat
     }
 }
@@ -249,12 +262,12 @@ mod tests {
             readers: 109,
             max_readers: 110,
             full: Fullness::DiskFull,
-            durability: Durability::Sync,
+            durability: Durability::Interval { ms: 113 },
         };
         Stat::encode_result(&Ok(stat.clone()), &mut out).unwrap();
-        let mut expected = vec![0, 12];
+        let mut expected = vec![0, 13];
         expected.extend((1..=10).flat_map(|number| [number, 100 + number]));
-        expected.extend([11, 2, 12, 0]);
+        expected.extend([11, 2, 12, 1, 13, 113]);
         assert_eq!(out[..], expected);
         assert_eq!(Stat::decode_result(&out.freeze()).unwrap(), Ok(stat));
     }

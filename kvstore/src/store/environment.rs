@@ -4,16 +4,20 @@
 //! environment per directory (the caller holds the store's lock file), and no transaction open while the map
 //! moves (the gate).
 
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use heed::{
+    CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn, RwTxn, WithoutTls,
+};
 
 use super::error::{OpenError, StorageError};
 
 /// The file that LMDB keeps in the directory.
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DATA_FILE: &str = "data.mdb";
 
 /// Named databases that an environment can hold: two now, with room for a log and others.
 const MAX_DATABASES: u32 = 8;
@@ -65,6 +69,8 @@ pub(super) struct Environment {
     /// Read by every transaction for as long as it is open, written to move the map. Says whether there is a
     /// map: it is gone when the system refused a new one.
     gate: RwLock<bool>,
+    /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
+    pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
 
 impl Environment {
@@ -98,7 +104,12 @@ impl Environment {
             })
             .map_err(|error| open_error(directory, error))?;
         let (records, expiry, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, meta }, env, gate: RwLock::new(true) })
+        Ok(Self {
+            tables: Tables { records, expiry, meta },
+            env,
+            gate: RwLock::new(true),
+            pin: Mutex::new(None),
+        })
     }
 
     /// Runs `body` in a read transaction. Neither waits for a writer nor makes one wait.
@@ -136,6 +147,50 @@ impl Environment {
         }
     }
 
+    /// Has commits no longer wait for the disk.
+    pub(super) fn stop_syncing(&self) -> Result<(), heed::Error> {
+        #[expect(unsafe_code, reason = "the state that is on disk is noted and pinned")]
+        // SAFETY: without syncs a loss of power damages the file. The caller keeps what is needed to put back the last
+        // state that was synced.
+        unsafe {
+            self.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable)
+        }
+    }
+
+    /// Has everything that was committed on disk.
+    pub(super) fn sync(&self) -> Result<(), heed::Error> {
+        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped {
+            return Err(MdbError::Panic.into());
+        }
+        self.env.force_sync()
+    }
+
+    /// Keeps the pages of the present state from being written over, in place of those of another.
+    pub(super) fn pin_state(&self) -> Result<(), heed::Error> {
+        let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let pin = self.env.clone().static_read_txn()?;
+        *self.pin() = Some(pin);
+        Ok(())
+    }
+
+    pub(super) fn unpin(&self) {
+        *self.pin() = None;
+    }
+
+    fn pin(&self) -> MutexGuard<'_, Option<RoTxn<'static, WithoutTls>>> {
+        self.pin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The two pages that say which state is the last.
+    pub(super) fn meta_pages(&self) -> io::Result<Vec<u8>> {
+        let page_bytes = self.env.unnamed_database_stat().page_size as usize;
+        let mut pages = vec![0; 2 * page_bytes];
+        let file = self.env.try_clone_inner_file().map_err(io::Error::other)?;
+        file.read_exact_at(&mut pages, 0)?;
+        Ok(pages)
+    }
+
     /// The size of the map.
     pub(super) fn map_bytes(&self) -> usize {
         let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
@@ -160,8 +215,12 @@ impl Environment {
         if !*mapped {
             return Err(StorageError::new("change the size of its map", MdbError::Panic));
         }
+        if self.pin().is_some() {
+            return Err(StorageError::new("change the size of its map", MdbError::BadTxn));
+        }
         #[expect(unsafe_code, reason = "no transaction is open: the gate is held for writing")]
-        // SAFETY: every transaction holds the gate for reading until it ends, so there is none now.
+        // SAFETY: every transaction but the pin holds the gate for reading until it ends, so there is none now; the pin
+        // is not there, and is set only by who writes, which is the caller.
         let resized = unsafe { self.env.resize(map_bytes) };
         resized.map_err(|error| {
             // LMDB gave up the old map before it asked for the new one: nothing may touch it any more.

@@ -17,6 +17,7 @@ use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_k
 use super::expiry::has_ended;
 use super::options::StoreOptions;
 use super::record::Header;
+use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
 /// The version of the store's layout that this code writes, and the newest that it opens.
@@ -56,11 +57,11 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    options: StoreOptions,
-    directory: PathBuf,
-    environment: Environment,
-    writer: Mutex<Writer>,
+pub(super) struct Inner {
+    pub(super) options: StoreOptions,
+    pub(super) directory: PathBuf,
+    pub(super) environment: Environment,
+    pub(super) writer: Mutex<Writer>,
     clock: Clock,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
@@ -69,8 +70,12 @@ struct Inner {
 }
 
 /// What only the one who writes may touch.
-struct Writer {
+pub(super) struct Writer {
     ballast: Ballast,
+    /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
+    pub(super) synced_file_bytes: Option<u64>,
+    /// Something was committed since.
+    pub(super) has_unsynced: bool,
     /// The last commit freed pages, which LMDB uses again only after one more commit.
     has_fresh_free_pages: bool,
     /// The map reaches into what is kept back for removes.
@@ -112,6 +117,7 @@ impl Store {
         options.check()?;
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
+        synced::restore(directory)?;
         let environment =
             Environment::open(directory, options.initial_map(), |meta, transaction| {
                 match meta.get(transaction, FORMAT_KEY)? {
@@ -119,13 +125,26 @@ impl Store {
                     Some(bytes) => check_format(bytes, directory),
                 }
             })?;
+        synced::forget(directory).map_err(|source| OpenError::Io {
+            what: "file of the last sync",
+            path: directory.to_owned(),
+            source,
+        })?;
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
-        let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
+        let writer = Writer {
+            ballast,
+            synced_file_bytes: None,
+            has_unsynced: false,
+            has_fresh_free_pages: true,
+            reserve_is_open: false,
+        };
+        let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
         let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        inner.start_durability()?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -219,6 +238,15 @@ impl Store {
     /// What the last put found to be full.
     pub(super) fn full(&self) -> Option<Full> {
         *self.inner.full()
+    }
+
+    /// Has all writes that were answered on disk. Under [`Durability::Sync`](super::Durability::Sync) they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the disk fails; the state of the last sync stays what a crash leaves.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.inner.sync_now()
     }
 
     /// The last revision that was given to a write; 0 before the first.
@@ -370,6 +398,7 @@ impl Inner {
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
+                    self.note_commit(writer);
                     return Ok(results);
                 }
                 Err(error) => self.failure(error),
@@ -397,7 +426,7 @@ impl Inner {
         let grown = StoreOptions::grown_map(current, needed_bytes, ceiling);
         writer.reserve_is_open |= grown > self.options.put_ceiling();
         tracing::debug!(from = current, to = grown, "the map of the store grows");
-        self.environment.resize(grown).map_err(Failure::Storage)?;
+        self.resize(writer, grown).map_err(Failure::Storage)?;
         Ok(true)
     }
 
@@ -409,6 +438,10 @@ impl Inner {
         // The commit needs a few pages itself, from those that are kept back.
         while self.grow(writer, 0, self.options.map_ceiling())? {}
         let settled = self.environment.write(apply::touch);
+        if settled.is_ok() {
+            writer.has_unsynced = true;
+            self.sync_point(writer).map_err(Failure::Storage)?;
+        }
         self.close_reserve(writer).map_err(Failure::Storage)?;
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),
@@ -420,7 +453,7 @@ impl Inner {
     /// Closes what removes have taken of the map to puts again. LMDB keeps at least what is in use.
     fn close_reserve(&self, writer: &mut Writer) -> Result<(), StorageError> {
         if std::mem::take(&mut writer.reserve_is_open) {
-            self.environment.resize(self.options.put_ceiling())?;
+            self.resize(writer, self.options.put_ceiling())?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ mod handle;
 mod look;
 mod options;
 pub mod record;
+mod sync;
+mod synced;
 mod together;
 mod write;
 

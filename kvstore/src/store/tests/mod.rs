@@ -4,6 +4,7 @@ mod basics;
 mod concurrency;
 mod crash;
 mod damage;
+mod durability;
 mod expiry;
 mod full_disk;
 mod growth;
