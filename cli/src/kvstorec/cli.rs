@@ -6,7 +6,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
 use kvstore::PutOptions;
 
-use super::{apply, get, get_many, get_object, key::Key, list, put, put_object, remove, stat};
+use super::{
+    apply, backup, get, get_many, get_object, key::Key, list, put, put_object, remove, restore, stat, verify,
+};
 use crate::{
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
@@ -52,6 +54,9 @@ enum Command {
     Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
+    Verify(verify::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
 }
 
 /// Which store, and which key in it.
@@ -182,6 +187,9 @@ fn execute(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::execute(&args, globals),
         Command::List(args) => list::execute(&args, globals),
         Command::Stat(args) => stat::execute(&args, globals),
+        Command::Verify(args) => verify::execute(&args, globals),
+        Command::Backup(args) => backup::execute(&args, globals),
+        Command::Restore(args) => restore::execute(&args, globals),
     }
 }
 

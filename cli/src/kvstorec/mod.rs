@@ -1,6 +1,7 @@
 //! The command `kvstorec`: the key-value store on the command line, a file per subcommand.
 
 mod apply;
+mod backup;
 mod cli;
 mod get;
 mod get_many;
@@ -10,7 +11,9 @@ mod list;
 mod put;
 mod put_object;
 mod remove;
+mod restore;
 mod stat;
 mod store;
+mod verify;
 
 pub use cli::main;

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
-        Apply, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf,
-        Stat, StatKey, StoreError, StoreLimits, Value,
+        Apply, Backup, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove, RemoveDone,
+        RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -89,6 +89,8 @@ impl KvStore {
             .message::<List>()
             .message::<StatKey>()
             .message::<Stat>()
+            .message::<Verify>()
+            .message::<Backup>()
             .message::<GetLimits>()
     }
 }

@@ -8,5 +8,6 @@ mod handlers;
 mod looks;
 mod many;
 mod reads;
+mod upkeep;
 
 pub use handlers::{ACTOR, KvStore};

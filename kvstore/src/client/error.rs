@@ -4,7 +4,7 @@ use ensemble::CallError;
 use thiserror::Error;
 
 use crate::{
-    messages::{ApplyRefused, StoreError},
+    messages::{ApplyRefused, BackupRefused, StoreError},
     object::{DecodeError, FromObjectError, ToObjectError, TooDeep},
 };
 
@@ -21,6 +21,9 @@ pub enum ClientError {
     /// The store did none of several writes.
     #[error(transparent)]
     Apply(#[from] ApplyRefused),
+    /// The server wrote no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupRefused),
     /// What is stored are bytes that are no object.
     #[error("the value is no object")]
     NotAnObject(#[source] DecodeError),

@@ -5,6 +5,7 @@ mod handle;
 mod look;
 mod many;
 mod options;
+mod upkeep;
 
 pub use error::ClientError;
 pub use handle::{Client, put_time};

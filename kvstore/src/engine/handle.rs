@@ -45,6 +45,9 @@ struct Shared {
     write_room_bytes: u32,
     reads: Arc<ReadQueue>,
     read_room: Arc<Semaphore>,
+    /// For what has a thread of its own; gone when the engine is closed.
+    jobs: Mutex<Option<Store>>,
+    job_room: Arc<Semaphore>,
     /// The keeper works until this is dropped.
     keeper: Mutex<Option<std::sync::mpsc::Sender<()>>>,
     /// Every thread holds a receiver until it has let go of the store.
@@ -86,6 +89,8 @@ impl Engine {
                 writes: RwLock::new(Some(writes)),
                 write_room: Arc::new(Semaphore::new(write_room_bytes as usize)),
                 write_room_bytes,
+                jobs: Mutex::new(queried.clone()),
+                job_room: Arc::new(Semaphore::new(1)),
                 keeper: Mutex::new(None),
                 reads: Arc::new(ReadQueue::default()),
                 read_room: Arc::new(Semaphore::new(read_room)),
@@ -172,6 +177,37 @@ impl Engine {
         let room = self.shared.read_room.clone().try_acquire_owned().map_err(no_room)?;
         let (reply, pending) = Reply::new();
         self.shared.push(Read::Query(Box::new(Question { ask, reply })), room)?;
+        Ok(pending)
+    }
+
+    /// Has what takes long done on a thread of its own, one such thing at a time. Closing waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Overloaded`] while there is another, or the system gives no thread; [`EngineError::Closed`]; and, as
+    /// the answer, the error of `work`, or [`EngineError::Panicked`].
+    pub fn try_job<R, E>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<R, E> + Send + 'static,
+    ) -> Result<Pending<R>, EngineError>
+    where
+        R: Send + 'static,
+        E: Into<EngineError> + 'static,
+    {
+        let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = jobs.clone().ok_or(EngineError::Closed)?;
+        let room = self.shared.job_room.clone().try_acquire_owned().map_err(no_room)?;
+        let (reply, pending) = Reply::new();
+        let alive = self.shared.threads.subscribe();
+        let job = move || {
+            let result = work(&store);
+            drop(store);
+            drop(room);
+            reply.send(result, None);
+            drop(alive);
+        };
+        let started = thread::Builder::new().name("store-job".to_owned()).spawn(job);
+        started.map_err(|_| EngineError::Overloaded)?;
         Ok(pending)
     }
 
@@ -300,6 +336,7 @@ impl Shared {
     fn close(&self) {
         // The writer ends when the last sender is gone, which those who are just sending hold a copy of.
         drop(self.writes.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.write_room.close();
         self.read_room.close();

@@ -12,12 +12,15 @@
 //! | [`List`] | `kvstore.list` | codec | codec |
 //! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
+//! | [`Verify`] | `kvstore.verify` | codec | codec |
+//! | [`Backup`] | `kvstore.backup` | codec | codec |
 //! | [`GetLimits`] | `kvstore.limits` | codec | codec |
 //!
 //! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
 //! into and out of a connection's buffers. The rest is [`ensemble::codec`]'s. Nothing here knows of the store.
 
 mod apply;
+mod backup;
 mod condition;
 mod error;
 mod get;
@@ -29,9 +32,11 @@ mod put_with;
 mod remove;
 mod remove_if;
 mod stat;
+mod verify;
 mod wire;
 
 pub use apply::{Apply, ApplyRefused, Done, Op};
+pub use backup::{Backup, BackupDone, BackupRefused};
 pub use condition::Condition;
 pub use error::StoreError;
 pub use get::{Get, Value};
@@ -43,3 +48,4 @@ pub use put_with::PutWith;
 pub use remove::{Remove, RemoveDone};
 pub use remove_if::RemoveIf;
 pub use stat::{Durability, Fullness, KeyStat, Stat, StatKey, StoreStat, StoredAs};
+pub use verify::{DamagedKey, VerifiedPart, Verify};

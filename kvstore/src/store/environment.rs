@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use heed::types::Bytes;
 use heed::{
-    CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn, RwTxn, WithoutTls,
+    CommitOrAbort, CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn,
+    RwTxn, WithoutTls,
 };
 
 use super::error::{OpenError, StorageError};
@@ -189,6 +190,15 @@ impl Environment {
         let file = self.env.try_clone_inner_file().map_err(io::Error::other)?;
         file.read_exact_at(&mut pages, 0)?;
         Ok(pages)
+    }
+
+    /// Copies what is committed, at one moment, without free pages.
+    pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
+        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped {
+            return Err(MdbError::Panic.into());
+        }
+        self.env.copy_to_file(file, CompactionOption::Enabled)
     }
 
     /// The size of the map.

@@ -249,6 +249,10 @@ impl Store {
         self.inner.sync_now()
     }
 
+    pub(super) fn make_room_to_grow(&self) -> Result<(), StorageError> {
+        self.inner.make_room_to_grow()
+    }
+
     /// The last revision that was given to a write; 0 before the first.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use super::error::StorageError;
 use super::handle::{Inner, Writer};
+use super::options::StoreOptions;
 use super::synced;
 
 /// How much the file may grow between two sync points: room that is freed meanwhile is not used again.
@@ -61,6 +62,17 @@ impl Inner {
             self.environment.pin_state().map_err(failed)?;
         }
         resized
+    }
+
+    /// Has the map so large that it need not grow soon, for which everybody would wait until a copy is done.
+    pub(super) fn make_room_to_grow(&self) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let file_bytes = usize::try_from(self.file_bytes()).unwrap_or(usize::MAX);
+        let wanted = StoreOptions::grown_map(file_bytes, 0, self.options.put_ceiling());
+        if wanted <= self.environment.map_bytes() {
+            return Ok(());
+        }
+        self.resize(&mut writer, wanted)
     }
 
     /// Marks the present state, which is synced, as the one that a crash leaves.

@@ -11,6 +11,7 @@ mod growth;
 mod look;
 mod model;
 mod together;
+mod upkeep;
 
 use std::path::Path;
 
