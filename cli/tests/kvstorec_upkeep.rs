@@ -149,3 +149,29 @@ fn damaged_records_are_named_and_the_server_lives() {
     sandbox.kvstorec_with(&["put", "b"], "anew").succeeds();
     sandbox.kvstorec(&["verify"]).succeeds();
 }
+
+#[test]
+fn a_compaction_gives_room_back() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    for number in 0..5 {
+        // Text that hardly compresses.
+        let text: String = (0..30_000_u64)
+            .map(|n| (n * n * n + number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string())
+            .collect();
+        sandbox.kvstorec_with(&["put", &number.to_string()], text).succeeds();
+    }
+    for number in 1..5 {
+        sandbox.kvstorec(&["remove", &number.to_string()]).succeeds();
+    }
+    let value = sandbox.kvstorec(&["get", "0"]).succeeds();
+    let done = json_of(sandbox, &["compact"]);
+    let (before, after) = (done["before_bytes"].as_u64().unwrap(), done["after_bytes"].as_u64().unwrap());
+    assert!(after * 3 < before, "{done}");
+    let data = sandbox.home().join("server/kvstore/kvstore.db/data.mdb");
+    assert_eq!(fs::metadata(data).unwrap().len(), after);
+    assert_eq!(sandbox.kvstorec(&["get", "0"]).succeeds(), value);
+    sandbox.kvstorec_with(&["put", "more"], "v").succeeds();
+    let text = String::from_utf8(sandbox.kvstorec(&["compact"]).succeeds()).unwrap();
+    assert!(text.contains(" bytes before, ") && text.ends_with(" bytes now\n"), "{text}");
+    assert_eq!(sandbox.kvstorec(&["list"]).succeeds(), b"0\nmore\n");
+}

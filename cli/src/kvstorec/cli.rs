@@ -7,7 +7,8 @@ use ensemble::ServerId;
 use kvstore::PutOptions;
 
 use super::{
-    apply, backup, get, get_many, get_object, key::Key, list, put, put_object, remove, restore, stat, verify,
+    apply, backup, compact, get, get_many, get_object, key::Key, list, put, put_object, remove, restore,
+    stat, verify,
 };
 use crate::{
     exit::Outcome,
@@ -57,6 +58,7 @@ enum Command {
     Verify(verify::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Compact(compact::Args),
 }
 
 /// Which store, and which key in it.
@@ -190,6 +192,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::execute(&args, globals),
         Command::Backup(args) => backup::execute(&args, globals),
         Command::Restore(args) => restore::execute(&args, globals),
+        Command::Compact(args) => compact::execute(&args, globals),
     }
 }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod backup;
 mod cli;
+mod compact;
 mod get;
 mod get_many;
 mod get_object;

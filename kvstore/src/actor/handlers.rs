@@ -21,8 +21,8 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
-        Apply, Backup, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove, RemoveDone,
-        RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
+        Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove,
+        RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -91,6 +91,7 @@ impl KvStore {
             .message::<Stat>()
             .message::<Verify>()
             .message::<Backup>()
+            .message::<Compact>()
             .message::<GetLimits>()
     }
 }

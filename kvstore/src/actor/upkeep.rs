@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, future::ready, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use actix::{Context, Handler, ResponseFuture};
+use bytes::Bytes;
 
 use super::{
     answers::answer,
@@ -10,8 +11,10 @@ use super::{
 };
 use crate::{
     engine::EngineError,
-    messages::{Backup, BackupDone, BackupRefused, DamagedKey, StoreError, VerifiedPart, Verify},
-    store::{BackedUp, BackupError, Store, Verified},
+    messages::{
+        Backup, BackupDone, BackupRefused, Compact, CompactDone, DamagedKey, StoreError, VerifiedPart, Verify,
+    },
+    store::{BackedUp, BackupError, Compacted, Store, Verified},
 };
 
 impl Handler<Verify> for KvStore {
@@ -35,6 +38,18 @@ impl Handler<Verify> for KvStore {
                 Ok(VerifiedPart { records, bytes, damaged: damaged.collect(), next })
             },
         )
+    }
+}
+
+impl Handler<Compact> for KvStore {
+    type Result = ResponseFuture<Result<CompactDone, StoreError>>;
+
+    fn handle(&mut self, _: Compact, _: &mut Context<Self>) -> Self::Result {
+        let compacted = self.engine().try_job(Store::compact);
+        respond("compact", Bytes::new(), compacted, |Compacted { before_bytes, after_bytes }| {
+            tracing::info!(before_bytes, after_bytes, "the store is compacted");
+            Ok(CompactDone { before_bytes, after_bytes })
+        })
     }
 }
 

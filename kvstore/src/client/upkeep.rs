@@ -8,7 +8,7 @@ use super::{
     error::ClientError,
     handle::{Again, Client},
 };
-use crate::messages::{Backup, BackupDone, VerifiedPart, Verify};
+use crate::messages::{Backup, BackupDone, Compact, CompactDone, VerifiedPart, Verify};
 
 impl Client {
     /// Has the store check some of its records, from the one behind `after` on (empty: from the first).
@@ -18,6 +18,16 @@ impl Client {
     /// When the store cannot be asked, or its database cannot be read.
     pub async fn verify(&self, after: &Bytes) -> Result<VerifiedPart, ClientError> {
         Ok(self.call(self.time_for(0), Again::UnlessAnswered, || Verify { after: after.clone() }).await??)
+    }
+
+    /// Has the store give the free room in its file back to the file system; writes wait for it. It takes long, as a
+    /// [`backup`](Self::backup) does.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`](crate::messages::StoreError::Overloaded) during another or a backup; or the store cannot
+    /// be asked.
+    pub async fn compact(&self) -> Result<CompactDone, ClientError> {
+        Ok(self.call(self.time_for(0), Again::UnlessSent, || Compact).await??)
     }
 
     /// Has the server write a backup of the store to a new file of its own machine, with an absolute path. A store of some

@@ -14,6 +14,7 @@
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
 //! | [`Verify`] | `kvstore.verify` | codec | codec |
 //! | [`Backup`] | `kvstore.backup` | codec | codec |
+//! | [`Compact`] | `kvstore.compact` | codec | codec |
 //! | [`GetLimits`] | `kvstore.limits` | codec | codec |
 //!
 //! What carries a value is laid out by hand, with the value as the tail, so that it is never parsed, and copied only
@@ -21,6 +22,7 @@
 
 mod apply;
 mod backup;
+mod compact;
 mod condition;
 mod error;
 mod get;
@@ -37,6 +39,7 @@ mod wire;
 
 pub use apply::{Apply, ApplyRefused, Done, Op};
 pub use backup::{Backup, BackupDone, BackupRefused};
+pub use compact::{Compact, CompactDone};
 pub use condition::Condition;
 pub use error::StoreError;
 pub use get::{Get, Value};

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
@@ -27,6 +29,11 @@ pub const STORE_VERSION: u32 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
 const LOCK_FILE: &str = "store.lock";
+/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
+/// yet become another program.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 const BALLAST_FILE: &str = "reserve";
 
 /// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
@@ -77,9 +84,9 @@ pub(super) struct Writer {
     /// Something was committed since.
     pub(super) has_unsynced: bool,
     /// The last commit freed pages, which LMDB uses again only after one more commit.
-    has_fresh_free_pages: bool,
+    pub(super) has_fresh_free_pages: bool,
     /// The map reaches into what is kept back for removes.
-    reserve_is_open: bool,
+    pub(super) reserve_is_open: bool,
 }
 
 /// A value and what is known about it.
@@ -96,7 +103,7 @@ pub struct Entry {
 }
 
 /// Why a transaction was undone.
-enum Failure {
+pub(super) enum Failure {
     MapFull,
     DiskFull,
     Storage(StorageError),
@@ -144,6 +151,7 @@ impl Store {
         let directory = directory.to_owned();
         let full = Mutex::new(None);
         let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        inner.remove_unfinished();
         inner.start_durability()?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -312,6 +320,10 @@ impl Store {
         }
     }
 
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub(super) fn environment(&self) -> &Environment {
         &self.inner.environment
     }
@@ -462,7 +474,7 @@ impl Inner {
         Ok(())
     }
 
-    fn failure(&self, error: heed::Error) -> Failure {
+    pub(super) fn failure(&self, error: heed::Error) -> Failure {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
             heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
@@ -537,9 +549,16 @@ fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join(LOCK_FILE);
     let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: directory.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let mut attempts = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }

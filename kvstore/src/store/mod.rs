@@ -7,6 +7,7 @@ mod apply;
 mod backup;
 mod ballast;
 mod clock;
+mod compact;
 mod compression;
 mod environment;
 mod error;
@@ -25,6 +26,7 @@ mod write;
 mod tests;
 
 pub use backup::{BackedUp, BackupError, restore};
+pub use compact::Compacted;
 pub use compression::MIN_COMPRESSED_BYTES;
 pub(crate) use error::check_key;
 pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};

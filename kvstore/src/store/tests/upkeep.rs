@@ -1,6 +1,8 @@
 //! Checking every record, backups and restoring.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::{noise, open};
 use crate::store::environment::End;
@@ -81,5 +83,61 @@ fn a_backup_of_each_durability_restores_and_writes_over_nothing() {
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["backup", "empty", "restored", "store"]);
+    }
+}
+
+#[test]
+fn a_compaction_keeps_everything_among_readers_and_writers() {
+    for durability in [Durability::Sync, Durability::Interval { ms: 1000 }] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { durability, initial_map_bytes: 64 << 10, ..StoreOptions::default() };
+        let store = Store::open(directory.path(), options.clone()).unwrap();
+        for number in 0..200_u64 {
+            store.put(number.to_string(), noise(number, 20_000)).unwrap();
+        }
+        for number in 20..200_u64 {
+            store.remove(number.to_string()).unwrap();
+        }
+        let done = AtomicBool::new(false);
+        let written = thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut written = 0_u64;
+                while !done.load(Ordering::Relaxed) {
+                    store.put("counter", written.to_string()).unwrap();
+                    written += 1;
+                }
+                written
+            });
+            for reader in 0..2_u64 {
+                let (store, done) = (&store, &done);
+                scope.spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        let entry = store.get(reader.to_string().as_bytes()).unwrap().unwrap();
+                        assert_eq!(entry.value, noise(reader, 20_000));
+                    }
+                });
+            }
+            let first = store.compact().unwrap();
+            assert!(first.before_bytes > 4_000_000 && first.after_bytes < 1_000_000, "{first:?}");
+            for _ in 0..3 {
+                store.compact().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            writer.join().unwrap()
+        });
+        let last = (written - 1).to_string();
+        let check = |store: &Store| {
+            assert_eq!(store.status().unwrap().entries, 21);
+            assert_eq!(store.revision().unwrap(), 380 + written);
+            assert_eq!(store.get(b"counter").unwrap().unwrap().value, last);
+            assert_eq!(store.get(b"19").unwrap().unwrap().value, noise(19, 20_000));
+        };
+        check(&store);
+        assert_eq!(directory.path().join("synced").exists(), durability != Durability::Sync);
+        assert!(!directory.path().join("data.mdb.compact").exists());
+        drop(store);
+        let store = Store::open(directory.path(), options).unwrap();
+        check(&store);
+        store.put("large", noise(1, 10 << 20)).unwrap();
     }
 }
