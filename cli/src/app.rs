@@ -10,6 +10,7 @@ use crate::{
     exit::Outcome,
     options::GlobalOptions,
     roles::RoleSet,
+    settings::Settings,
     usage,
 };
 
@@ -29,6 +30,9 @@ Examples:
   $ ensemble up                        a registry and a key-value store, in one process
   $ ensemble list servers              from another terminal
   $ ensemble shutdown -f
+
+Options can also be set in config.toml in the home directory, and by variables: ENSEMBLE_TIMEOUT
+for --timeout, and so on. `ensemble env` shows what is set, and where.
 
 Exit codes:
   0 done; 1 failed; 2 wrong usage; 3 no such key, server, actor or role; 4 unreachable or
@@ -62,7 +66,7 @@ pub struct App {
 pub(crate) struct Context<'a> {
     pub(crate) name: &'static str,
     pub(crate) roles: &'a RoleSet,
-    pub(crate) globals: &'a GlobalOptions,
+    pub(crate) settings: &'a Settings,
 }
 
 impl App {
@@ -87,23 +91,30 @@ impl App {
 
     /// Runs the command that `args` say; the first of them is the program.
     pub fn run_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-        match self.parse(args) {
+        let args: Vec<OsString> = args.into_iter().collect();
+        match self.parse(&args) {
             Ok(cli) => match self.execute(cli) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(failure) => failure.report(self.name),
             },
-            Err(error) => usage::report(self.name, &error),
+            Err(error) => usage::report(self.name, &usage::command_of(&self.command(), &args), &error),
         }
     }
 
-    fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    fn parse(&self, args: &[OsString]) -> Result<Cli, clap::Error> {
         let matches = self.command().try_get_matches_from(args)?;
         Cli::from_arg_matches(&matches)
     }
 
     fn execute(&self, cli: Cli) -> Outcome {
-        let context = Context { name: self.name, roles: &self.roles, globals: &cli.globals };
-        command::execute(cli.command, context)
+        let command = match cli.command {
+            Command::OfProgram(command) => return command::execute_of_program(command, self.command()),
+            Command::OfEnsemble(command) => command,
+        };
+        let settings = Settings::load(&cli.globals)?;
+        let context = Context { name: self.name, roles: &self.roles, settings: &settings };
+        self.roles.check(settings.file())?;
+        command::execute(command, context)
     }
 
     /// The command line as clap knows it, with this program's name and roles.
@@ -116,6 +127,10 @@ impl RoleSet {
     /// As [`App::command`].
     pub(crate) fn command(&self, name: &'static str) -> clap::Command {
         let mut command = usage::rename_examples(Cli::command().name(name).bin_name(name), HELP_NAME, name);
+        let default = self.default_roles();
+        command = command.mut_subcommand("up", |up| {
+            up.mut_arg("roles", |roles| roles.required(false).default_value(default))
+        });
         for starts_roles in ["run", "up"] {
             command = command.mut_subcommand(starts_roles, |subcommand| {
                 let examples = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -2,11 +2,8 @@
 
 use std::{
     env,
-    fs::{File, OpenOptions},
     io::{self, IsTerminal},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Mutex,
 };
 
 use ensemble::{Home, ServerId};
@@ -14,32 +11,30 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::{LogFormat, LogOptions},
+    log_file::LogFile,
+    options::LogFormat,
+    settings::LogSetup,
 };
 
 /// The name of a server's own log in its directory.
 const LOG_FILE: &str = "log";
 
-/// Others of the same machine need not read what a server logs.
-const LOG_MODE: u32 = 0o600;
-
-/// Starts the log of the server `server`.
-pub(crate) fn start_server(options: &LogOptions, home: &Home, server: &ServerId) -> Outcome {
+/// Starts the log of the server `server`; gives the file that it goes to, if it goes to one.
+pub(crate) fn start_server(options: &LogSetup, home: &Home, server: &ServerId) -> Outcome<Option<LogFile>> {
     let filter = EnvFilter::try_new(&options.level).map_err(|cause| Failure::of(Code::Usage, &cause))?;
     let file = match options.file.as_deref() {
         None => None,
         Some(path) if path == Path::new("-") => Some(open(&home.ensure_server_dir(server)?.join(LOG_FILE))?),
         Some(path) => Some(open(path)?),
     };
-    match file {
-        Some(file) => install(filter, options.format, false, Mutex::new(file)),
+    match &file {
+        Some(file) => install(filter, options.format, false, file.clone()),
         None => {
-            let is_colored =
-                io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+            let is_colored = options.color.is_on(io::stderr().is_terminal());
             install(filter, options.format, is_colored, io::stderr);
         }
     }
-    Ok(())
+    Ok(file)
 }
 
 /// Commands log nothing, unless `$ENSEMBLE_LOG` asks for it: what went wrong is in the one line of their error.
@@ -49,8 +44,8 @@ pub(crate) fn start_client() {
     }
 }
 
-fn open(path: &Path) -> Outcome<File> {
-    OpenOptions::new().create(true).append(true).mode(LOG_MODE).open(path).map_err(|cause| {
+fn open(path: &Path) -> Outcome<LogFile> {
+    LogFile::open(path).map_err(|cause| {
         Failure::new(Code::Failed, format_args!("cannot open the log {}: {cause}", path.display()))
             .advise("choose another --log-file")
     })

@@ -1,66 +1,62 @@
 //! The options that commands share, and how their values are read.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use ensemble::{Address, Home};
-
-use crate::{exit::Outcome, printer::Printer};
-
-/// How long a call may take unless `--timeout` says otherwise.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+use ensemble::Address;
 
 /// Options of every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalOptions {
-    /// Home directory of the ensemble [default: $ENSEMBLE_HOME, else ~/.local/share/ensemble]
+    /// Home directory of the ensemble [env: ENSEMBLE_HOME] [default: ~/.local/share/ensemble]
     #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 
     /// How long to wait for an answer, as in 5, 0.5, 200ms or 1m [default: 5]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = parse_duration)]
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 
     /// Print results as JSON
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
+
+    /// Color in tables: by default only on a terminal, and not when $NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    pub(crate) color: Option<Color>,
 }
 
-impl GlobalOptions {
-    pub(crate) fn home(&self) -> Outcome<Home> {
-        Ok(Home::resolve(self.home.as_deref())?)
+/// When there is color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// The word for it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether `--home` was given: then the commands in other terminals need it too.
-    pub(crate) fn has_home(&self) -> bool {
-        self.home.is_some()
-    }
-
-    pub(crate) fn printer(&self) -> Printer {
-        Printer::new(self.json)
-    }
-
-    /// What `--timeout` says.
-    pub(crate) fn given_timeout(&self) -> Option<Duration> {
-        self.timeout
-    }
-
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
-    }
-
-    /// The timeout, for what takes longer than a call.
-    pub(crate) fn timeout_or(&self, default: Duration) -> Duration {
-        self.timeout.unwrap_or(default)
+    /// Whether what goes to a place is colored, which is a terminal or is not.
+    pub(crate) fn is_on(self, is_terminal: bool) -> bool {
+        let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = || env::var_os("TERM").is_some_and(|value| value == "dumb");
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb(),
+        }
     }
 }
 
 /// Options of every command that asks servers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientOptions {
-    /// Address of the registry [default: that of the home]
-    #[arg(short, long, value_name = "ADDR", env = "ENSEMBLE_REGISTRY", hide_env_values = true)]
+    /// Address of the registry [env: ENSEMBLE_REGISTRY] [default: that of the home]
+    #[arg(short, long, value_name = "ADDR")]
     pub(crate) registry: Option<Address>,
 
     /// Allow plain TCP to other machines: authenticated, but not encrypted
@@ -91,22 +87,16 @@ pub(crate) struct ServerOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct LogOptions {
-    /// Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug
-    #[arg(
-        long = "log",
-        value_name = "LEVEL",
-        env = "ENSEMBLE_LOG",
-        hide_env_values = true,
-        default_value = "info",
-        value_parser = parse_log_level
-    )]
-    pub(crate) level: String,
+    /// Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [env: ENSEMBLE_LOG] [default: info]
+    #[arg(long = "log", value_name = "LEVEL", value_parser = parse_log_level)]
+    pub(crate) level: Option<String>,
 
-    /// Form of the log: lines for people, or a JSON object a line
-    #[arg(long = "log-format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) format: LogFormat,
+    /// Form of the log: lines for people, or a JSON object a line [default: text]
+    #[arg(long = "log-format", value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<LogFormat>,
 
-    /// File to append the log to, instead of standard error; - is the server's own log in the home
+    /// File to append the log to, instead of standard error; - is the server's own log in the home.
+    /// It is opened anew at SIGHUP
     #[arg(long = "log-file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
@@ -118,7 +108,21 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn parse_log_level(text: &str) -> Result<String, String> {
+/// Reads one of some words.
+pub(crate) fn parse_value<T: ValueEnum>(text: &str) -> Result<T, String> {
+    T::from_str(text, false).map_err(|_| {
+        let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
+        format!("it must be one of {}", names.join(", "))
+    })
+}
+
+/// Reads `true` or `false`.
+pub(crate) fn parse_flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "it must be true or false".to_owned())
+}
+
+pub(crate) fn parse_log_level(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     for part in text.split(',') {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
@@ -130,16 +134,16 @@ fn parse_log_level(text: &str) -> Result<String, String> {
 }
 
 /// Reads a time: a number of seconds, or one with the unit ms, s or m.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 =
+        digits.parse().map_err(|_| "it must be a number, as in 5, 0.5, 200ms or 1m".to_owned())?;
     let unit_ms = match &text[digits.len()..] {
         "" | "s" => 1000.0,
         "ms" => 1.0,
         "m" => 60_000.0,
         unit => return Err(format!("{unit:?} is no unit; those are ms, s and m")),
     };
-    let number: f64 =
-        digits.parse().map_err(|_| "it must be a number, as in 5, 0.5, 200ms or 1m".to_owned())?;
     let seconds = number * unit_ms / 1000.0;
     if seconds.is_nan() || seconds <= 0.0 {
         return Err("it must be more than 0".to_owned());

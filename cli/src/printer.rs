@@ -3,22 +3,28 @@
 
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use crate::exit::{Code, Failure, Outcome};
+use crate::{
+    exit::{Code, Failure, Outcome},
+    options::Color,
+    table::{self, Cell, Look},
+};
 
 /// Writes the results of one command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printer {
     json: bool,
+    is_colored: bool,
 }
 
 impl Printer {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) fn new(json: bool, color: Color) -> Self {
+        Self { json, is_colored: color.is_on(io::stdout().is_terminal()) }
     }
 
     /// Whether results are to be JSON.
@@ -29,6 +35,14 @@ impl Printer {
     /// A result: `value` as one line of JSON, or what `human` makes of it.
     pub(crate) fn result<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) -> Outcome {
         if self.json { self.json(value) } else { self.bytes(human(value).as_bytes()) }
+    }
+
+    /// A table for people: fitted to the terminal, or as wide as it is where there is none.
+    pub(crate) fn columns<const N: usize>(self, header: [&str; N], rows: &[[Cell; N]]) -> String {
+        let stdout = io::stdout();
+        let size = tcgetwinsize(&stdout).ok().filter(|_| stdout.is_terminal());
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        table::columns(header, rows, Look { width, is_colored: self.is_colored })
     }
 
     /// One line of JSON.
@@ -64,38 +78,9 @@ pub(crate) fn complain(line: fmt::Arguments<'_>) {
     }
 }
 
-/// Columns of text, the last one as long as it is, under `header`.
-pub(crate) fn columns<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([header[column].len()]).max().unwrap_or_default()
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    let mut line = |cells: [&str; N]| {
-        let mut row = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            row.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(row.trim_end());
-        text.push('\n');
-    };
-    line(header);
-    for row in rows {
-        line(std::array::from_fn(|column| row[column].as_str()));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_aligned_and_no_line_ends_in_spaces() {
-        let rows = [["a".to_owned(), String::new()], ["long-name".to_owned(), "x y".to_owned()]];
-        assert_eq!(columns(["SERVER", "ROLES"], &rows), "SERVER     ROLES\na\nlong-name  x y\n");
-    }
 
     #[test]
     fn a_closed_pipe_is_no_problem_and_a_full_disk_is() {

@@ -1,16 +1,19 @@
 //! The roles that a program was built with, and the text forms in which the command line names them and their
 //! options.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use clap::Args;
-use ensemble::{Role, RoleName, ServerId};
+use ensemble::{Role, RoleError, RoleName, ServerId};
 
-use crate::exit::{Code, Failure, Outcome};
+use crate::{
+    exit::{Code, Failure, Outcome},
+    settings::{ConfigFile, Origin, Settings, Sourced},
+};
 
 /// All roles of a program.
-#[derive(Default)]
-pub(crate) struct RoleSet(Vec<Box<dyn Role>>);
+#[derive(Default, Clone)]
+pub(crate) struct RoleSet(Vec<Arc<dyn Role>>);
 
 impl fmt::Debug for RoleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,12 +28,12 @@ impl RoleSet {
     /// When there is one of that name: a mistake in the program.
     pub(crate) fn add(&mut self, role: impl Role) {
         assert!(self.get(role.name()).is_none(), "the role {} was added twice", role.name());
-        self.0.push(Box::new(role));
+        self.0.push(Arc::new(role));
         self.0.sort_by_key(|role| role.name());
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&dyn Role> {
-        self.0.iter().find(|role| role.name() == name).map(|role| &**role)
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Role>> {
+        self.0.iter().find(|role| role.name() == name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Role> {
@@ -39,6 +42,14 @@ impl RoleSet {
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|role| role.name())
+    }
+
+    /// What a server of `up` is to have unless something else is said: a store, or else all that the program has.
+    pub(crate) fn default_roles(&self) -> String {
+        match self.get(kvstore::ACTOR) {
+            Some(role) => role.name().to_owned(),
+            None => self.names().collect::<Vec<_>>().join(","),
+        }
     }
 
     /// For the help of the commands that start roles.
@@ -60,12 +71,65 @@ impl RoleSet {
         text
     }
 
-    /// Finds the roles to start, and gives each the options that were given for it.
-    pub(crate) fn choose(&self, chosen: &RoleOptions) -> Outcome<Vec<ChosenRole<'_>>> {
+    /// Checks what a configuration says of the roles of this program. Others may belong to another program.
+    pub(crate) fn check(&self, file: &ConfigFile) -> Outcome {
+        for role in self.iter() {
+            for (key, value) in file.role(role.name()) {
+                let Origin::Line(line) = value.origin else { continue };
+                if role.options().iter().all(|option| option.key != key) {
+                    let what = format!("the role {} has no option {key:?}", role.name());
+                    return Err(file.failure(line, &what, &keys_of(role)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the roles to start, and gives each its options: those of the command, and those that are set otherwise.
+    pub(crate) fn choose(&self, chosen: &RoleOptions, settings: &Settings) -> Outcome<Vec<ChosenRole>> {
+        let mut roles = self.choose_given(chosen)?;
+        for chosen in &mut roles {
+            chosen.take_settings(settings)?;
+        }
+        for chosen in &roles {
+            chosen.role.check(&chosen.values()).map_err(|why| chosen.failure(&why))?;
+        }
+        Ok(roles)
+    }
+
+    /// As [`choose`](Self::choose), of one role, for somebody else who asks for it with these options.
+    pub(crate) fn choose_one(
+        &self,
+        name: &str,
+        options: BTreeMap<String, String>,
+        settings: &Settings,
+    ) -> Result<ChosenRole, BadChoice> {
+        let role = self
+            .get(name)
+            .ok_or_else(|| BadChoice::UnknownRole { known: self.names().map(str::to_owned).collect() })?;
+        let mut chosen = ChosenRole { role: Arc::clone(role), options: BTreeMap::new() };
+        for (key, value) in options {
+            let mut known = role.options().iter().map(|option| option.key);
+            if !known.any(|known| known == key) {
+                let known = role.options().iter().map(|option| option.key.to_owned()).collect();
+                return Err(BadChoice::UnknownOption { key, known });
+            }
+            chosen.options.insert(key, Sourced { value, origin: Origin::Flag("--option") });
+        }
+        chosen.take_settings(settings).map_err(BadChoice::Settings)?;
+        chosen.role.check(&chosen.values()).map_err(|why| match why {
+            RoleError::BadOption { key, value, expected } => BadChoice::BadOption { key, value, expected },
+            other => BadChoice::Settings(chosen.failure(&other)),
+        })?;
+        Ok(chosen)
+    }
+
+    /// As [`choose`](Self::choose), with the options of the command only.
+    fn choose_given(&self, chosen: &RoleOptions) -> Outcome<Vec<ChosenRole>> {
         let mut roles = Vec::new();
         for name in &chosen.roles.0 {
             let role = self.get(name.as_str()).ok_or_else(|| self.unknown(name.as_str()))?;
-            roles.push(ChosenRole { role, options: BTreeMap::new() });
+            roles.push(ChosenRole { role: Arc::clone(role), options: BTreeMap::new() });
         }
         for RoleSetting { role: name, key, value } in &chosen.options {
             let Some(target) = roles.iter_mut().find(|chosen| chosen.role.name() == name) else {
@@ -76,14 +140,11 @@ impl RoleSet {
             };
             let known = target.role.options();
             if !known.iter().any(|option| option.key == key) {
-                let keys: Vec<String> = known.iter().map(|option| format!("{name}.{}", option.key)).collect();
                 let what = format_args!("the role {name} has no option {key:?}");
-                return Err(Failure::new(Code::Usage, what).advise(match keys.as_slice() {
-                    [] => "it has none".to_owned(),
-                    keys => format!("it has: {}", keys.join(", ")),
-                }));
+                return Err(Failure::new(Code::Usage, what).advise(keys_of(&*target.role)));
             }
-            if target.options.insert(key.clone(), value.clone()).is_some() {
+            let value = Sourced { value: value.clone(), origin: Origin::Flag("--option") };
+            if target.options.insert(key.clone(), value).is_some() {
                 let what = format_args!("the option {name}.{key} is given twice");
                 return Err(Failure::new(Code::Usage, what).advise("give it once"));
             }
@@ -98,10 +159,67 @@ impl RoleSet {
     }
 }
 
+/// The options that a role has, as advice.
+fn keys_of(role: &dyn Role) -> String {
+    let keys: Vec<String> =
+        role.options().iter().map(|option| format!("{}.{}", role.name(), option.key)).collect();
+    if keys.is_empty() { "it has none".to_owned() } else { format!("it has: {}", keys.join(", ")) }
+}
+
 /// A role to start, with its options.
-pub(crate) struct ChosenRole<'a> {
-    pub(crate) role: &'a dyn Role,
-    pub(crate) options: BTreeMap<String, String>,
+pub(crate) struct ChosenRole {
+    pub(crate) role: Arc<dyn Role>,
+    options: BTreeMap<String, Sourced<String>>,
+}
+
+/// Why a role cannot be started as somebody asks for it.
+#[derive(Debug)]
+pub(crate) enum BadChoice {
+    UnknownRole {
+        known: Vec<String>,
+    },
+    UnknownOption {
+        key: String,
+        known: Vec<String>,
+    },
+    BadOption {
+        key: String,
+        value: String,
+        expected: String,
+    },
+    /// What is set where it would run is wrong.
+    Settings(Failure),
+}
+
+impl ChosenRole {
+    /// Adds the options that are set in variables or in the file, where none was given.
+    fn take_settings(&mut self, settings: &Settings) -> Outcome {
+        let Self { role, options } = self;
+        for option in role.options() {
+            let given = options.get(option.key).map(|given| given.value.as_str());
+            if let Some(found) = settings.role_option(role.name(), option.key, given)? {
+                options.insert(option.key.to_owned(), found);
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of its options.
+    pub(crate) fn values(&self) -> BTreeMap<String, String> {
+        self.options.iter().map(|(key, option)| (key.clone(), option.value.clone())).collect()
+    }
+
+    /// Why it does not start; a bad value is told with where it comes from.
+    pub(crate) fn failure(&self, why: &RoleError) -> Failure {
+        let failure = Failure::of_role(self.role.name(), why);
+        let RoleError::BadOption { key, .. } = why else { return failure };
+        match self.options.get(key).map(|option| &option.origin) {
+            Some(origin @ (Origin::Variable(_) | Origin::Line(_))) => {
+                failure.advise(format_args!("correct it in {origin}"))
+            }
+            _ => failure,
+        }
+    }
 }
 
 /// Which roles a server is to have; options of `run` and `up`.
@@ -138,9 +256,9 @@ impl fmt::Display for RoleList {
 /// The value of one option of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoleSetting {
-    role: String,
-    key: String,
-    value: String,
+    pub(crate) role: String,
+    pub(crate) key: String,
+    pub(crate) value: String,
 }
 
 /// Reads `a,b`, or a list as Scheme writes it, `(a b)`.
@@ -165,7 +283,7 @@ pub(crate) fn parse_role_list(text: &str) -> Result<RoleList, String> {
     Ok(RoleList(roles))
 }
 
-fn parse_setting(text: &str) -> Result<RoleSetting, String> {
+pub(crate) fn parse_setting(text: &str) -> Result<RoleSetting, String> {
     let form = || "it must have the form role.key=value".to_owned();
     let (name, value) = text.split_once('=').ok_or_else(form)?;
     let (role, key) = name.split_once('.').ok_or_else(form)?;
@@ -212,10 +330,10 @@ mod tests {
         let options = settings.iter().map(|text| parse_setting(text)).collect::<Result<_, _>>()?;
         let chosen = RoleOptions { roles: parse_role_list(roles)?, options };
         let set = set();
-        let roles = set.choose(&chosen).map_err(|failure| failure.to_string())?;
+        let roles = set.choose_given(&chosen).map_err(|failure| failure.to_string())?;
         Ok(roles
             .into_iter()
-            .map(|chosen| (chosen.role.name().to_owned(), chosen.options.into_values().collect()))
+            .map(|chosen| (chosen.role.name().to_owned(), chosen.values().into_values().collect()))
             .collect())
     }
 

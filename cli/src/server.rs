@@ -1,30 +1,28 @@
 //! What the commands that run servers have in common: making the node, starting its roles, saying that it is ready,
 //! and giving up in good order.
 
-use std::{fmt, future, io, process, thread, time::Duration};
+use std::{fmt, future, time::Duration};
 
 use ensemble::{Address, CallError, Home, Node, NodeBuilder, ServerId};
 use registry::JoinError;
 use serde::Serialize;
-use tokio::{
-    runtime,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     app::Context,
     console,
     exit::{Code, Failure, Outcome},
-    options::{GlobalOptions, ServerOptions},
-    printer::{self, Printer},
+    printer::Printer,
     roles::{ChosenRole, RoleList},
-    translate,
+    settings::ServerSetup,
+    spawning, systemd, translate,
 };
 
 /// How long a server that could not be announced waits for its withdrawal.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a server logs unless it is told otherwise.
+pub(crate) const DEFAULT_LOG_LEVEL: &str = "info";
 
 /// The id that a server gets: the one that was asked for, or else its first role.
 pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId> {
@@ -39,24 +37,18 @@ pub(crate) fn id(asked: Option<&ServerId>, roles: &RoleList) -> Outcome<ServerId
     Ok(id)
 }
 
-/// Begins the node `server`, which listens where `listen` says, or else at its socket in the home.
-pub(crate) fn builder(
-    server: &ServerId,
-    home: &Home,
-    options: &ServerOptions,
-    listen: &[Address],
-    announce: &[Address],
-) -> Outcome<NodeBuilder> {
-    let mut builder = Node::builder(server).home(home.clone()).allow_plain_tcp(options.insecure_tcp);
-    if listen.is_empty() {
+/// Begins the node `server`, which listens where it was told, or else at its socket in the home.
+pub(crate) fn builder(server: &ServerId, home: &Home, setup: &ServerSetup) -> Outcome<NodeBuilder> {
+    let mut builder = Node::builder(server).home(home.clone()).allow_plain_tcp(setup.insecure_tcp);
+    if setup.listen.is_empty() {
         let socket = home.socket(server)?;
         home.ensure_run_dir()?;
         builder = builder.listen(socket);
     }
-    for address in listen {
+    for address in &setup.listen {
         builder = builder.listen(address.clone());
     }
-    for address in announce {
+    for address in &setup.announce {
         builder = builder.announce(address.clone());
     }
     Ok(builder)
@@ -66,18 +58,20 @@ pub(crate) fn builder(
 /// finds it finds its actors too.
 pub(crate) async fn start(
     node: &Node,
-    home: &Home,
-    roles: Vec<ChosenRole<'_>>,
+    context: Context<'_>,
+    roles: Vec<ChosenRole>,
     registry: &Address,
-    globals: &GlobalOptions,
 ) -> Outcome {
-    let dir = home.ensure_server_dir(node.server())?;
-    for ChosenRole { role, options } in roles {
-        let context = ensemble::RoleContext::new(node.clone(), dir.clone(), options);
-        role.start(context).await.map_err(|why| Failure::of_role(role.name(), &why))?;
-        tracing::info!(server = %node.server(), role = role.name(), "the role has started");
+    let settings = context.settings;
+    spawning::export(node, context.roles, settings)?;
+    let dir = settings.home().ensure_server_dir(node.server())?;
+    for chosen in roles {
+        let name = chosen.role.name();
+        let context = ensemble::RoleContext::new(node.clone(), dir.clone(), chosen.values());
+        chosen.role.start(context).await.map_err(|why| chosen.failure(&why))?;
+        tracing::info!(server = %node.server(), role = name, "the role has started");
     }
-    enter(node, registry, globals.timeout()).await
+    enter(node, registry, settings.timeout()).await
 }
 
 /// Announces a node. One that gives up may have been announced all the same: its message is on its way to a registry
@@ -109,43 +103,6 @@ pub(crate) async fn abandon(node: &Node) {
     node.run_until(future::ready(())).await;
 }
 
-/// Waits for SIGTERM or SIGINT. A second one ends the process at once, whatever it has left to do.
-///
-/// They are waited for on a thread of their own, so that a server that hangs can be ended too.
-pub(crate) fn terminated(context: Context<'_>) -> Outcome<impl Future<Output = ()> + use<>> {
-    let program = context.name;
-    let failure =
-        |cause: io::Error| Failure::new(Code::Failed, format_args!("signals cannot be waited for: {cause}"));
-    let runtime = runtime::Builder::new_current_thread().enable_io().build().map_err(failure)?;
-    let (mut terminate, mut interrupt) = {
-        let _entered = runtime.enter();
-        let handler = |kind| signal(kind).map_err(failure);
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?)
-    };
-    let (tell, told) = oneshot::channel();
-    let wait = async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let signal = next().await;
-        tracing::info!(signal, "asked to shut down");
-        if tell.send(()).is_err() {
-            tracing::debug!("the server ends already");
-        }
-        let signal = next().await;
-        printer::complain(format_args!("{program}: ended at once by a second signal, {signal}"));
-        process::exit(Code::Failed as i32);
-    };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || runtime.block_on(wait))
-        .map_err(failure)?;
-    Ok(async move { drop(told.await) })
-}
-
 /// That a server is ready. Its JSON is one line too: `{"ready": ID, "addresses": [ADDRESS, ..]}`.
 #[derive(Serialize)]
 struct Ready<'a> {
@@ -153,18 +110,26 @@ struct Ready<'a> {
     addresses: Vec<String>,
 }
 
-/// Says that a node is ready, and what else there is to say. A server goes on when nobody reads that.
-pub(crate) fn announce_ready(context: Context<'_>, node: &Node, more: impl fmt::Display) -> Outcome {
-    let printer: Printer = context.globals.printer();
+/// Says that a node is ready, and what else there is to say. A server goes on when nobody reads that. The service
+/// manager is told too, and when `stops_with` begins to stop: the node whose end is that of the process.
+pub(crate) fn announce_ready(
+    context: Context<'_>,
+    node: &Node,
+    stops_with: &Node,
+    more: impl fmt::Display,
+) -> Outcome {
+    let printer: Printer = context.settings.printer();
     let addresses = node.addresses().iter().map(ToString::to_string).collect();
     let ready = Ready { ready: node.server().as_str(), addresses };
     let said = printer.result(&ready, |ready| {
         format!("... {} is ready at {}\n{more}", ready.ready, ready.addresses.join(" "))
     });
     match said {
-        Err(Failure::OutputClosed) => Ok(()),
-        other => other,
+        Err(Failure::OutputClosed) => {}
+        other => other?,
     }
+    systemd::ready(node, stops_with);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -89,10 +89,8 @@ pub(crate) fn cannot_connect(server: &str, failure: ConnectFailure, timeout: Dur
             format_args!("the server {server} is not running where the registry has it: {failure}"),
         )
         .advise(format_args!("start it again, or have `ensemble shutdown {server}` withdraw it")),
-        other => {
-            Failure::new(Code::Unreachable, format_args!("the server {server} cannot be reached: {other}"))
-                .advise("see its log")
-        }
+        other => Failure::new(Code::Unreachable, format_args!("{server} cannot be reached: {other}"))
+            .advise("see its log"),
     }
 }
 
@@ -215,7 +213,8 @@ fn denied(why: &Denied, registry: &Address) -> Failure {
     }
 }
 
-fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Failure {
+/// Why a call to the registry has no result.
+pub(crate) fn registry_call(why: &CallError, registry: &Address, timeout: Duration) -> Failure {
     let name = format!("the registry at {registry}");
     let target = Target { server: &name, actor: registry::ACTOR, registry, timeout };
     match why {

@@ -1,13 +1,13 @@
 //! Wrong usage, and help: what clap says, in the form in which this project says things.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 
 use crate::exit::{Code, Failure};
 
-/// Prints help that was asked for, or says in one line what is wrong with the arguments.
-pub(crate) fn report(program: &str, error: &clap::Error) -> ExitCode {
+/// Prints help that was asked for, or says in one line what is wrong with the arguments of `command`.
+pub(crate) fn report(program: &str, command: &str, error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
             Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -21,7 +21,7 @@ pub(crate) fn report(program: &str, error: &clap::Error) -> ExitCode {
             ExitCode::from(Code::Usage as u8)
         }
         _ => Failure::new(Code::Usage, in_one_line(error))
-            .advise(format_args!("see `{} --help`", command_of(program, error)))
+            .advise(format_args!("see `{command} --help`"))
             .report(program),
     }
 }
@@ -44,16 +44,17 @@ fn in_one_line(error: &clap::Error) -> String {
     line
 }
 
-/// The command whose usage was wrong: the words of the usage before its first argument.
-fn command_of(program: &str, error: &clap::Error) -> String {
-    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else {
-        return program.to_owned();
-    };
-    let usage = usage.to_string();
-    let is_word = |word: &&str| !word.starts_with(['[', '<', '-', '(']) && *word != "Usage:";
-    let words: Vec<&str> =
-        usage.split_whitespace().skip_while(|word| *word == "Usage:").take_while(is_word).collect();
-    if words.is_empty() { program.to_owned() } else { words.join(" ") }
+/// The command that `args` are for, as in `ensemble list servers`: whose help says how it is used.
+pub(crate) fn command_of(program: &clap::Command, args: &[OsString]) -> String {
+    let mut words = vec![program.get_name()];
+    let mut current = program;
+    for arg in args.iter().skip(1) {
+        if let Some(subcommand) = arg.to_str().and_then(|arg| current.find_subcommand(arg)) {
+            words.push(subcommand.get_name());
+            current = subcommand;
+        }
+    }
+    words.join(" ")
 }
 
 /// Writes the examples in the help of `command` for a program named `new` instead of `old`.
@@ -68,4 +69,27 @@ pub(crate) fn rename_examples(command: clap::Command, old: &str, new: &str) -> c
         None => command,
     };
     command.mut_subcommands(|subcommand| rename_examples(subcommand, old, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_found_among_the_arguments() {
+        let list = Command::new("list").subcommand(Command::new("servers"));
+        let program = Command::new("e").subcommand(list).subcommand(Command::new("ping"));
+        for (args, command) in [
+            ("e", "e"),
+            ("e nope", "e"),
+            ("e --home x list --y servers z", "e list servers"),
+            ("e ping list", "e ping"),
+            ("/usr/bin/e list nope", "e list"),
+        ] {
+            let args: Vec<OsString> = args.split(' ').map(Into::into).collect();
+            assert_eq!(command_of(&program, &args), command);
+        }
+    }
 }

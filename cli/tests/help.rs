@@ -84,15 +84,59 @@ fn help_is_a_command_too() {
     assert_eq!(version, format!("ensemble {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Shells of which the scripts are tried: those that are installed here.
+fn is_installed(sandbox: &Sandbox, shell: &str) -> bool {
+    sandbox.shell(&format!("command -v {shell}")).code() == 0
+}
+
 #[test]
 fn shells_take_the_completions() {
     let sandbox = common::sandbox();
-    for shell in ["bash", "zsh", "fish"] {
-        let script = sandbox.ensemble(&["completions", shell]).succeeds();
-        assert!(String::from_utf8(script).unwrap().contains("lookup"), "{shell}");
+    for (program, word) in [("ensemble", "lookup"), ("kvstorec", "get-object")] {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = sandbox.shell(&format!("{program} completions {shell}")).succeeds();
+            let file = sandbox.write(&format!("{program}.{shell}"), &script);
+            assert!(String::from_utf8(script).unwrap().contains(word), "{program} {shell}");
+            if is_installed(&sandbox, shell) {
+                let shown = sandbox.shell(&format!("{shell} -n {}", file.display())).succeeds();
+                assert_eq!(String::from_utf8(shown).unwrap(), "", "{program} {shell}");
+            }
+        }
     }
-    let words = "source <(ensemble completions bash)\n\
-                 COMP_WORDS=(ensemble sh) COMP_CWORD=1\n\
-                 _ensemble ensemble sh ensemble; echo \"${COMPREPLY[@]}\"";
-    assert_eq!(sandbox.shell(words).succeeds(), b"shutdown\n");
+    for (program, words, expected) in [
+        ("ensemble", "sh", "shutdown\n"),
+        ("ensemble", "list s", "servers\n"),
+        ("kvstorec", "get-", "get-object\n"),
+    ] {
+        let count = words.split(' ').count();
+        let last = words.rsplit(' ').next().unwrap();
+        let script = format!(
+            "source <({program} completions bash)\nCOMP_WORDS=({program} {words}) COMP_CWORD={count}\n\
+             _{program} {program} {last} {program}; echo \"${{COMPREPLY[@]}}\""
+        );
+        let shown = sandbox.shell(&script).succeeds();
+        assert_eq!(String::from_utf8(shown).unwrap(), expected, "{program} {words}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let sandbox = common::sandbox();
+    sandbox.shell("ensemble man man1 && kvstorec man man1").succeeds();
+    let pages: BTreeSet<String> = fs::read_dir(sandbox.file("man1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let helps = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    let expected: BTreeSet<String> =
+        helps.map(|path| format!("{}.1", path.file_stem().unwrap().to_str().unwrap())).collect();
+    assert_eq!(pages, expected);
+    let printed = sandbox.ensemble(&["man"]).succeeds();
+    assert_eq!(printed, fs::read(sandbox.file("man1/ensemble.1")).unwrap());
+    let page = fs::read_to_string(sandbox.file("man1/ensemble-run.1")).unwrap();
+    for part in [".TH ensemble-run 1", "Runs a server with roles", "kvstore.max", "$ ensemble run"] {
+        assert!(page.replace('\\', "").contains(part), "{part:?} is missing in {page}");
+    }
+    sandbox.write("file", "");
+    sandbox.ensemble(&["man", "file"]).fails(1, &["cannot write manual pages to file", "another directory"]);
 }

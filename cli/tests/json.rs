@@ -35,26 +35,35 @@ fn blank(value: &mut Value, names: &[&str]) {
 
 #[test]
 fn of_the_commands_about_servers() {
-    let Ensemble { sandbox, registry: _registry, kvstore } = &ensemble();
+    let Ensemble { sandbox, registry, kvstore } = &ensemble();
     let address = format!("unix:{}", common::socket(sandbox, "kvstore").display());
-    let server = json!([{
+    let server = json!({
         "server": "kvstore", "roles": ["kvstore"], "addresses": [address], "state": "reachable",
-        "incarnation": "string", "process_id": kvstore.id(), "age_ms": "number",
-    }]);
-    for args in [
-        &["list", "servers", "--json"][..],
-        &["lookup", "kvstore", "--json"],
-        &["lookup", "--role", "kvstore", "--json"],
-    ] {
+        "incarnation": "string", "process_id": kvstore.id(), "age_ms": "number", "unheard_ms": "number",
+    });
+    let itself = json!({
+        "server": "registry", "roles": [], "state": "reachable", "incarnation": "string",
+        "addresses": [format!("unix:{}", common::socket(sandbox, "registry").display())],
+        "process_id": registry.id(), "age_ms": null, "unheard_ms": 0,
+    });
+    let known = |args: &[&str]| {
         let mut listed = parse(sandbox.ensemble(args));
-        blank(&mut listed, &["incarnation", "age_ms"]);
-        assert_eq!(listed, server, "{args:?}");
+        blank(&mut listed, &["incarnation"]);
+        for server in listed.as_array_mut().unwrap().iter_mut().filter(|row| row["server"] != "registry") {
+            blank(server, &["age_ms", "unheard_ms"]);
+        }
+        listed
+    };
+    assert_eq!(known(&["list", "servers", "--json"]), json!([itself, server]));
+    assert_eq!(known(&["lookup", "registry", "--json"]), json!([itself]));
+    for args in [["lookup", "kvstore", "--json"].as_slice(), &["lookup", "--role", "kvstore", "--json"]] {
+        assert_eq!(known(args), json!([server]), "{args:?}");
     }
     let actors = parse(sandbox.ensemble(&["--json", "list", "actors", "kvstore"]));
     let actors = actors.as_array().unwrap();
-    assert_eq!(actors[0]["actor"], "node");
+    assert_eq!((&actors[0]["actor"], &actors[1]["actor"]), (&json!("node"), &json!("roles")));
     assert_eq!(
-        actors[1],
+        actors[2],
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": [
@@ -70,15 +79,50 @@ fn of_the_commands_about_servers() {
     assert_eq!(
         connections[0],
         json!({
-            "peer": "registry", "incarnation": "string", "address": registry, "is_outgoing": true,
+            "peer": "registry", "incarnation": "string", "address": registry, "transport": "unix",
+            "is_outgoing": true,
             "calls_out": "number", "calls_in": "number", "received_bytes": "number", "sent_bytes": "number",
         })
     );
     let pinged = parse(sandbox.ensemble(&["ping", "kvstore", "--count", "3", "--json"]));
     assert_eq!((&pinged["server"], &pinged["actor"]), (&json!("kvstore"), &json!("node")));
     assert_eq!(pinged["round_trips_ms"].as_array().unwrap().len(), 3);
+    assert_eq!([&pinged["sent"], &pinged["answered"], &pinged["lost"]], [3, 3, 0]);
+    let statistics = ["min_ms", "median_ms", "mean_ms", "p99_ms", "max_ms"];
+    assert!(statistics.iter().all(|name| pinged[name].as_f64().unwrap() > 0.0), "{pinged}");
     let done = parse(sandbox.ensemble(&["shutdown", "-f", "--json"]));
     assert_eq!(done, json!({"shut_down": ["kvstore", "registry"], "withdrawn": [], "remaining": []}));
+}
+
+#[test]
+fn of_roles_that_are_started() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    let mut events = sandbox.start(&["events", "--json"]);
+    let mut snapshot: Value = serde_json::from_str(&events.says("snapshot")).unwrap();
+    assert_eq!(snapshot["servers"].as_array_mut().unwrap().len(), 1);
+    blank(&mut snapshot, &["history"]);
+    assert_eq!((&snapshot["revision"], &snapshot["history"]), (&json!(1), &json!("string")));
+    let spawned = parse(sandbox.ensemble(&["spawn", "kvstore", "echo", "--json"]));
+    assert_eq!(spawned, json!({"server": "kvstore", "role": "echo", "announced": true}));
+    let mut updated: Value = serde_json::from_str(&events.says("updated")).unwrap();
+    blank(&mut updated, &["history", "incarnation", "process_id"]);
+    let address = format!("unix:{}", common::socket(sandbox, "kvstore").display());
+    assert_eq!(
+        updated,
+        json!({
+            "event": "updated", "revision": 2, "history": "string", "server": "kvstore", "incarnation": "string",
+            "roles": ["kvstore", "echo"], "addresses": [address], "process_id": "number",
+        })
+    );
+    let roles = parse(sandbox.ensemble(&["list", "roles", "kvstore", "--json"]));
+    assert_eq!(
+        roles[0],
+        json!({
+            "role": "echo", "about": "gives back what it gets, to try an ensemble with", "options": [],
+            "is_running": true,
+        })
+    );
+    assert_eq!(roles[1]["options"][0], "path");
 }
 
 #[test]
@@ -101,9 +145,12 @@ fn of_what_needs_no_server() {
     let sandbox = sandbox_with_cookie();
     let home = sandbox.home();
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
-    let shown = parse(sandbox.ensemble(&["env", "--json"]));
+    let mut shown = parse(sandbox.ensemble(&["env", "--json"]));
+    let settings = shown["settings"].take();
+    assert_eq!(settings["timeout"], json!({"value": "5", "from": "default"}));
+    assert_eq!(settings["log-file"], json!({"value": null, "from": "default"}));
     let expected = json!({
-        "home": home.to_str().unwrap(), "cookie": path("cookie"),
+        "home": home.to_str().unwrap(), "config": path("config.toml"), "cookie": path("cookie"), "settings": null,
         "servers": path("server"), "sockets": path("run"),
         "registry": format!("unix:{}", path("run/registry.sock")),
     });

@@ -5,31 +5,90 @@ mod common;
 
 use std::{env, process::Command};
 
-use common::{Ensemble, ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve};
+use common::{
+    Ensemble, ensemble, kvstore, registry, sandbox, sandbox_with_cookie, serve, terminal::OnTerminal,
+};
 use ensemble::{Role, RoleContext, Starting};
 use ensemble_cli::App;
 use ensemble_tests::{Proc, eventually};
 use rustix::process::Signal;
+use serde_json::Value;
 
 #[test]
 fn it_asks_first() {
     let mut ensemble = ensemble();
     let sandbox = &ensemble.sandbox;
     let answer = |answer: &str, args: &[&str]| {
-        Proc::start(sandbox.ensemble_command(args), answer.as_bytes().to_vec()).finish()
+        let mut terminal = OnTerminal::start(sandbox.ensemble_command(args), 200);
+        terminal.shows("? [y/N] ");
+        terminal.types(answer);
+        let (status, shown) = terminal.finish();
+        (status.code().unwrap(), shown)
     };
-    for no in ["", "n\n", "\n", "maybe\n"] {
-        let done = answer(no, &["shutdown"]).exits(1);
-        assert_eq!(done.out(), "");
-        assert!(done.err().starts_with("Shut down all servers and the registry? [y/N] "), "{}", done.err());
-        assert!(
-            done.err().ends_with("nothing was shut down; answer y, or use --force to be asked nothing\n")
-        );
+    // The second is the key that ends the input.
+    for no in ["n\n", "\u{4}", "\n", "maybe\n"] {
+        let (code, shown) = answer(no, &["shutdown"]);
+        assert!(shown.starts_with("Shut down all servers and the registry? [y/N] "), "{shown}");
+        assert!(shown.ends_with("nothing was shut down; answer y, or use --force to be asked nothing\n"));
+        assert_eq!(code, 1);
     }
     assert!(ensemble.kvstore.is_running() && ensemble.registry.is_running());
-    let done = answer("y\n", &["shutdown", "kvstore"]).exits(0);
-    assert_eq!(done.out(), "... shutting down kvstore\n");
+    let (code, shown) = answer("y\n", &["shutdown", "kvstore"]);
+    assert!(shown.starts_with("Shut down the server kvstore? [y/N] "), "{shown}");
+    assert!(shown.ends_with("\n... shutting down kvstore\n"), "{shown}");
+    assert_eq!(code, 0);
     assert!(!ensemble.kvstore.is_running() && ensemble.registry.is_running());
+}
+
+#[test]
+fn it_cannot_ask_where_nobody_sits() {
+    let mut ensemble = ensemble();
+    let piped = Proc::start(ensemble.sandbox.ensemble_command(&["shutdown"]), b"y\n".to_vec());
+    piped.finish().fails(2, &["standard input is no terminal", "use --force"]);
+    assert!(ensemble.kvstore.is_running() && ensemble.registry.is_running());
+}
+
+#[test]
+fn what_hangs_is_named_with_its_process() {
+    let ensemble = ensemble();
+    let sandbox = &ensemble.sandbox;
+    let (kvstore, registry) = (ensemble.kvstore.id(), ensemble.registry.id());
+    ensemble.kvstore.signal(Signal::STOP);
+    let advice = |id: u32| format!("wait longer with --timeout, or kill its process {id}");
+    let shutdown = |args: &[&str]| sandbox.ensemble(&[&["shutdown", "-f", "--timeout", "1"], args].concat());
+    let done = shutdown(&["kvstore"]).exits(4);
+    assert_eq!(done.out(), "... shutting down kvstore\n");
+    assert!(done.err().contains("kvstore has not gone within 1 s") && done.err().contains(&advice(kvstore)));
+    let done: Value = serde_json::from_str(shutdown(&["kvstore", "--json"]).exits(4).out()).unwrap();
+    assert_eq!(done["remaining"][0]["process_id"], kvstore);
+    // Also without a registry that could say so, and of a registry.
+    let at = format!("unix:{}", common::socket(sandbox, "kvstore").display());
+    let done = shutdown(&["kvstore", "--at", &at]).exits(4);
+    assert!(done.err().contains(&advice(kvstore)), "{}", done.err());
+    ensemble.registry.signal(Signal::STOP);
+    let at = format!("unix:{}", common::socket(sandbox, "registry").display());
+    let done = shutdown(&["registry", "--at", &at]).exits(4);
+    assert!(done.err().contains(&advice(registry)), "{}", done.err());
+    ensemble.registry.signal(Signal::CONT);
+    ensemble.kvstore.signal(Signal::CONT);
+}
+
+#[test]
+fn without_a_registry() {
+    let Ensemble { sandbox, registry, kvstore } = ensemble();
+    drop(registry.crash());
+    let at = format!("unix:{}", common::socket(&sandbox, "kvstore").display());
+    let line = format!("`ensemble shutdown kvstore --at {at}`");
+    sandbox.ensemble(&["shutdown", "-f", "kvstore"]).fails(4, &["the registry is not running", &line]);
+    let all = ["shutdown", "-f"];
+    sandbox.ensemble(&all).fails(4, &["the registry is not running", "--at ADDRESS`", "home/run"]);
+    // What it says can be typed.
+    let shown = sandbox.shell(&line.trim_matches('`').replace("shutdown", "shutdown -f")).succeeds();
+    assert_eq!(shown, b"... shutting down kvstore\n");
+    kvstore.finish().exits(0);
+    let again = sandbox.ensemble(&["shutdown", "-f", "kvstore", "--at", &at]).exits(4);
+    assert!(again.err().contains("the server kvstore is not running at unix:"), "{}", again.err());
+    sandbox.ensemble(&["shutdown", "-f", "--at", &at]).fails(2, &["<SERVER>"]);
 }
 
 #[test]
@@ -145,11 +204,14 @@ fn of_what_does_not_go_in_json() {
         assert_eq!(sandbox.ensemble(&[&all[..], &["--json"]].concat()).exits(3).out(), nothing, "{args:?}");
     }
     ensemble.kvstore.signal(Signal::STOP);
-    for (args, name) in [(&["kvstore", "kvstore"][..], "kvstore/kvstore"), (&["kvstore"], "kvstore")] {
-        let all = [&["shutdown", "-f", "--json", "--timeout", "0.5"], args].concat();
+    for (args, name, why) in [
+        (&["kvstore", "kvstore"][..], "kvstore/kvstore", "did not answer"),
+        (&["kvstore"], "kvstore", "has not gone within 1 s"),
+    ] {
+        let all = [&["shutdown", "-f", "--json", "--timeout", "1"], args].concat();
         let done = sandbox.ensemble(&all).exits(4);
         let start = format!(
-            "{{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[{{\"name\":\"{name}\",\"why\":\"kvstore did not answer"
+            "{{\"shut_down\":[],\"withdrawn\":[],\"remaining\":[{{\"name\":\"{name}\",\"why\":\"kvstore {why}"
         );
         assert!(done.out().starts_with(&start), "{}", done.out());
     }

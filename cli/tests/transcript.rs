@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{sandbox, serve};
 use ensemble_tests::{Proc, Sandbox};
 
@@ -16,6 +18,18 @@ fn shows(sandbox: &Sandbox, line: &str, expected: &str) {
     assert_eq!(String::from_utf8_lossy(&shown), expected, "{line}");
 }
 
+/// A line of the transcript, and the server that must be in the table that it shows.
+fn shows_server(sandbox: &Sandbox, line: &str, id: &str, roles: &str, socket: &Path) {
+    let shown = String::from_utf8(sandbox.shell(line).succeeds()).unwrap();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = shown.lines().map(words);
+    let header = ["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "ADDRESSES"];
+    assert_eq!(lines.next().unwrap(), header, "{shown}");
+    let row = lines.find(|row| row[0] == id).unwrap_or_else(|| panic!("{id} is missing: {shown}"));
+    assert_eq!(row[..3], [id, roles, "reachable"], "{shown}");
+    assert_eq!(row[6], format!("unix:{}", socket.display()), "{shown}");
+}
+
 fn type_transcript(sandbox: &Sandbox) {
     sandbox.write("foo.json", FOO);
     shows(sandbox, "kvstorec put --input foo.json foo.json", "");
@@ -25,13 +39,11 @@ fn type_transcript(sandbox: &Sandbox) {
     shows(sandbox, "kvstorec get my-alist | base64", "+09iAQgDCQEGAWEDAgkBBgFiAwQJAQYBYwMG\n");
     shows(sandbox, "kvstorec remove my-alist", "");
     let socket = common::socket(sandbox, "kvstore");
-    let table = format!(
-        "SERVER   ROLES    STATE      ADDRESSES\nkvstore  kvstore  reachable  unix:{}\n",
-        socket.display()
-    );
-    shows(sandbox, "ensemble list servers", &table);
-    shows(sandbox, "ensemble lookup --role kvstore", &table);
-    shows(sandbox, "ensemble lookup kvstore", &table);
+    for line in ["ensemble lookup --role kvstore", "ensemble lookup kvstore"] {
+        shows_server(sandbox, line, "kvstore", "kvstore", &socket);
+    }
+    shows_server(sandbox, "ensemble list servers", "kvstore", "kvstore", &socket);
+    shows_server(sandbox, "ensemble list servers", "registry", "-", &common::socket(sandbox, "registry"));
     shows(sandbox, "ensemble ping kvstore; ensemble ping kvstore kvstore", "OK\nOK\n");
     sandbox.kvstorec(&["get", "my-alist"]).fails(3, &["kvstore has no key \"my-alist\""]);
     shows(sandbox, "ensemble shutdown -f", "... shutting down kvstore\n... shutting down registry\n");
@@ -118,5 +130,5 @@ fn up_says_nothing_of_a_store_that_there_is_not() {
     let sandbox = sandbox();
     let (said, shown) = type_what_up_says(&sandbox, &["--roles", "echo"], "echo");
     assert!(!said.contains("kvstorec"), "{said}");
-    assert!(shown.starts_with("SERVER  ROLES  STATE"), "{shown}");
+    assert!(shown.starts_with("SERVER    ROLES  STATE"), "{shown}");
 }

@@ -139,6 +139,9 @@ pub enum Refusal {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The actor has ended, and is about to be started again.
+    #[error("the actor is being restarted")]
+    Restarting,
     /// A reason of a newer version of the protocol.
     #[error("reason {0}")]
     Other(u16),
@@ -151,7 +154,8 @@ pub enum Failure {
     /// The actor stopped or panicked before it gave a result.
     #[error("the actor stopped or panicked before it answered")]
     Died,
-    /// The receiver gave up: the deadline had passed, or the caller had cancelled.
+    /// The receiver gave up: the deadline had passed, or the caller had cancelled. A caller that still waits is told
+    /// [`Unknown::Deadline`] instead.
     #[error("the call was cancelled")]
     Cancelled,
     /// The result is longer than a message may be.

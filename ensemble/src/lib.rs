@@ -63,6 +63,7 @@ mod message;
 mod node;
 mod resolve;
 mod role;
+mod trace;
 mod transport;
 mod wire;
 
@@ -83,10 +84,13 @@ pub use id::{
 };
 pub use message::{Caller, RemoteMessage};
 pub use node::{
-    ActorInfo, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections, NODE_ACTOR,
-    Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Shutdown, StartError, WeakNode,
+    ActorInfo, ActorState, CallFuture, ConnectionInfo, ExportError, Exports, ListActors, ListConnections,
+    ListSupervised, NODE_ACTOR, Node, NodeBuilder, NodeInfo, NodeStatus, Ping, RemoteAddr, Restart,
+    RestartPolicy, Shutdown, StartError, SupervisedInfo, Terminated, Termination, TerminationReason,
+    WatchGuard, WeakNode,
 };
 pub use resolve::{Resolve, ResolveError, Resolving};
 pub use role::{Role, RoleContext, RoleError, RoleOption, Starting};
+pub use trace::{TraceContext, TraceError};
 pub use transport::{MemoryNetwork, TransportError};
 pub use wire::limits::{CHUNK_BYTES, Limits, MAX_FRAME_BYTES, MAX_OPEN_STREAMS};

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, DecodeError, EncodeError},
     id::{Incarnation, ServerId},
+    trace::TraceContext,
     wire::limits::CHUNK_BYTES,
 };
 
@@ -87,11 +88,12 @@ pub trait RemoteMessage:
     fn received_from(&mut self, _caller: &Caller) {}
 }
 
-/// Who sent a message: a server that has proved its identity.
+/// Who sent a message: a server that has proved its identity; and what the message belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub(crate) server: ServerId,
     pub(crate) incarnation: Incarnation,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Caller {
@@ -103,6 +105,12 @@ impl Caller {
     /// Which of its starts.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The trace that the message belongs to, where its sender has said so
+    /// ([`RemoteAddr::with_trace`](crate::RemoteAddr::with_trace)).
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 }
 

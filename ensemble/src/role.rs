@@ -77,6 +77,16 @@ pub trait Role: Send + Sync + 'static {
         &[]
     }
 
+    /// Checks the values of the options before anything is started or touched, with the keys among
+    /// [`options`](Self::options).
+    ///
+    /// # Errors
+    /// [`RoleError::BadOption`] for a value that an option cannot have.
+    fn check(&self, options: &BTreeMap<String, String>) -> Result<(), RoleError> {
+        let _ = options;
+        Ok(())
+    }
+
     /// Exports its actors from the node, on the node's thread. What must be closed at the end it hands over to
     /// [`Node::at_stop`].
     ///

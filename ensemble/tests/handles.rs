@@ -13,8 +13,8 @@ use std::{
 };
 
 use ensemble::{
-    Address, ConnectFailure, Cookie, Incarnation, MemoryNetwork, NODE_ACTOR, Node, NodeBuilder, NotSent,
-    Resolve, Resolving, ServerId,
+    Address, ConnectFailure, Cookie, Incarnation, MemoryNetwork, NODE_ACTOR, Node, NodeBuilder, NodeInfo,
+    NotSent, Resolve, Resolving, RoleName, ServerId,
 };
 
 struct World {
@@ -146,4 +146,47 @@ async fn an_address_is_free_soon_after_a_node_that_was_dropped_at_once() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), again).await.unwrap();
+}
+
+#[actix::test]
+async fn a_role_that_is_added_shows_everywhere_and_counts_as_a_change() {
+    let world = World::new();
+    let node = world.builder("a").role("x").listen(address("a")).start().await.unwrap();
+    let mut changes = node.changes();
+    let role = |name: &str| RoleName::new(name).unwrap();
+    assert!(!node.add_role(role("x")));
+    assert!(!changes.has_changed().unwrap());
+    assert!(node.add_role(role("y")));
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    assert!(!node.add_role(role("y")));
+    assert!(!changes.has_changed().unwrap());
+    assert_eq!(node.roles()[..], [role("x"), role("y")]);
+    let other = world.builder("b").start().await.unwrap();
+    other.set_route(id("a"), node.addresses());
+    let status = other.remote("a", NODE_ACTOR).send(NodeInfo).await.unwrap();
+    assert_eq!(status.roles, [role("x"), role("y")]);
+}
+
+#[actix::test]
+async fn a_twin_has_connections_of_its_own_and_the_same_actors() {
+    let world = World::new();
+    let peer = world.listening("peer", "peer").await;
+    let node = world.builder("a").start().await.unwrap();
+    let twin = node.twin().unwrap();
+    assert_eq!((twin.server(), twin.incarnation()), (node.server(), node.incarnation()));
+    twin.set_route(id("peer"), peer.addresses());
+    twin.remote("peer", NODE_ACTOR).ping().await.unwrap();
+    // The peer reaches the node over the only connection there is: the twin's.
+    assert!(node.export("node2", ensemble::Exports::start(Silent)).is_ok());
+    peer.remote("a", "node2").ping().await.unwrap();
+    drop(twin);
+    peer.lost(&id("a"), node.incarnation()).await;
+    assert!(peer.remote("a", "node2").ping().await.is_err());
+}
+
+struct Silent;
+
+impl actix::Actor for Silent {
+    type Context = actix::Context<Self>;
 }

@@ -9,10 +9,16 @@
 //! $ cargo run -p ensemble-examples --bin counter-client -- 2
 //! 42
 //! ```
+//!
+//! [`CounterRole`] offers the same actor to the command line of `ensemble`, which the program `my-ensemble` has.
+
+mod role;
 
 use actix::prelude::*;
 use ensemble::{Exports, RemoteMessage};
 use serde::{Deserialize, Serialize};
+
+pub use role::CounterRole;
 
 /// Adds to the counter; the result is its new value.
 #[derive(Debug, Message, Serialize, Deserialize)]
@@ -44,5 +50,10 @@ impl Handler<Add> for Counter {
 
 /// A counter, and the messages that other nodes may send it.
 pub fn counter() -> Exports<Counter> {
-    Exports::start(Counter::default()).message::<Add>()
+    counter_from(0)
+}
+
+/// A counter that begins with `total`.
+pub fn counter_from(total: u64) -> Exports<Counter> {
+    Exports::start(Counter { total }).message::<Add>()
 }

@@ -96,6 +96,13 @@ pub struct Changes {
     pub more: bool,
 }
 
+impl Changes {
+    /// None, from `at` to there.
+    pub(crate) fn none(at: Revision) -> Self {
+        Self { changes: Vec::new(), revision: at, more: false }
+    }
+}
+
 /// The changes since a revision are no longer kept: take a snapshot and go on from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[error("the changes since that revision are no longer kept; a snapshot is needed")]

@@ -83,13 +83,33 @@ impl From<&ServerInfo> for Announcement {
     }
 }
 
-/// What is kept of a server across a restart of the registry.
+/// What is kept of an id across a restart of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEntry {
-    /// What it announced.
-    pub server: Announcement,
-    /// When this incarnation first announced, in milliseconds of the directory's time.
-    pub announced_at_ms: u64,
-    /// The incarnations of this id that were replaced, the oldest first: they stay refused.
-    pub superseded: Vec<Incarnation>,
+pub enum StoredEntry {
+    /// A server that holds a lease.
+    Server {
+        /// What it announced.
+        server: Announcement,
+        /// When this incarnation first announced, in milliseconds of the directory's time.
+        announced_at_ms: u64,
+        /// The incarnations of this id that were replaced, the oldest first: they stay refused.
+        superseded: Vec<Incarnation>,
+    },
+    /// Nobody holds it any more.
+    Gone {
+        /// The id.
+        id: ServerId,
+        /// The incarnations that have had it, the oldest first: all but the last stay refused.
+        incarnations: Vec<Incarnation>,
+    },
+}
+
+impl StoredEntry {
+    /// The id.
+    pub fn id(&self) -> &ServerId {
+        match self {
+            Self::Server { server, .. } => &server.id,
+            Self::Gone { id, .. } => id,
+        }
+    }
 }

@@ -4,10 +4,12 @@
 //! - [`Snapshot`] keeps on disk what has to survive a restart of the registry.
 //! - [`View`] is the watcher's side: a snapshot, kept up to date by changes.
 //! - [`serve`] runs a registry in a node, around these three; [`messages`] is what it can be asked.
-//! - [`Client`] asks it, and resolves server ids for its node.
+//! - [`Client`] asks it, and resolves server ids for its node. [`Client::watch`] follows what changes,
+//!   and [`Client::role`] sends to servers by what they are for.
 //! - [`Join`] makes a node part of an ensemble: `Node::builder("counter-1").join().await?`. [`connect`] is for those
 //!   that only call.
 
+mod backoff;
 mod change;
 pub mod client;
 mod directory;
@@ -28,7 +30,7 @@ fn server_id() -> ensemble::ServerId {
 }
 
 pub use change::{Change, Changes, Compacted, Event, GoneReason, Revision, SuspectReason};
-pub use client::{Client, ClientError};
+pub use client::{AnyAddr, Client, ClientError, MAX_BROADCAST_CALLS, RoleAddr, WatchEvent, Watcher};
 pub use directory::{
     Announced, Contest, DEFAULT_LEASE_MS, DEFAULT_MAX_ADDRESSES, DEFAULT_MAX_CHANGES, DEFAULT_MAX_REMEMBERED,
     DEFAULT_MAX_ROLES, DEFAULT_MAX_SERVERS, Directory, HEARTBEATS_PER_LEASE, Heartbeat, MAX_AGENT_BYTES,

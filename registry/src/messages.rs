@@ -14,10 +14,18 @@ use ensemble::{Address, Caller, Incarnation, RemoteMessage, RoleName, ServerId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Announcement, Heartbeat as Beat, Refusal, Revision, ServerInfo};
+use crate::{Announcement, Changes, Compacted, Heartbeat as Beat, Refusal, Revision, ServerInfo};
 
 /// Most servers in one [`Page`].
 pub const MAX_PAGE: u32 = 1000;
+/// Most changes in one answer to [`Follow`].
+pub const MAX_CHANGES_PER_POLL: u32 = 512;
+/// Longest wait of a [`Follow`], in milliseconds.
+pub const MAX_WAIT_MS: u32 = 30_000;
+/// Most [`Follow`]s that wait at a registry. Each costs about a kilobyte there.
+pub const MAX_WAITING_POLLS: usize = 4096;
+/// Most [`Follow`]s of one start of a server that wait at a registry: nobody can keep all others out.
+pub const MAX_WAITING_POLLS_OF_ONE: usize = 64;
 
 /// The sender announces itself, or what has changed about it. Answered when it is on disk.
 #[derive(Debug, Clone, Message, Serialize, Deserialize)]
@@ -159,6 +167,50 @@ pub struct Page {
     pub more: bool,
     /// The registry's revision. Who follows changes goes on from that of the first page.
     pub revision: Revision,
+}
+
+/// Asks for what has changed after a revision. Where nothing has, the answer waits for the next change, and is empty
+/// when the wait is over or the registry shuts down.
+///
+/// The registry keeps nothing for a watcher but this question: one that asks late gets what has changed meanwhile, or
+/// is told that it is no longer kept.
+#[derive(Debug, Clone, Message, Serialize, Deserialize)]
+#[rtype(result = "Result<Changes, NotFollowed>")]
+pub struct Follow {
+    /// The revision that the sender has seen: that of a [`Page`], or the one that the last answer led to.
+    pub since: Revision,
+    /// At most so many, and at most [`MAX_CHANGES_PER_POLL`].
+    pub limit: u32,
+    /// How long to wait for a change, in milliseconds; at most [`MAX_WAIT_MS`], and less than the call's deadline.
+    pub wait_ms: u32,
+    #[serde(skip)]
+    pub(crate) caller: Option<Caller>,
+}
+
+impl Follow {
+    /// The message that asks for at most `limit` changes after `since`, and waits `wait_ms` for the first.
+    pub fn new(since: Revision, limit: u32, wait_ms: u32) -> Self {
+        Self { since, limit, wait_ms, caller: None }
+    }
+}
+
+impl RemoteMessage for Follow {
+    const NAME: &'static str = "registry.changes";
+
+    fn received_from(&mut self, caller: &Caller) {
+        self.caller = Some(caller.clone());
+    }
+}
+
+/// Why there are no changes. On the wire these are told apart by their order: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum NotFollowed {
+    /// They are no longer kept, or the revision is of another history: a snapshot is needed.
+    #[error("a snapshot is needed")]
+    Compacted(#[source] Compacted),
+    /// Too many wait already, of all or of the sender. Ask again later.
+    #[error("too many wait for changes already")]
+    TooManyWaiting,
 }
 
 /// Why the registry does not do what it was asked for. On the wire these are told apart by their order: new ones go to

@@ -1,5 +1,5 @@
-//! What the registry had, on disk: it survives a restart. One entry for each server that holds a lease; nothing
-//! is written for a heartbeat. What to write when is decided by [`Directory::writes_since`](crate::Directory::writes_since).
+//! What the registry had, on disk: it survives a restart. One entry for each server that holds a lease, and one for each
+//! id that is gone and still known; nothing is written for a heartbeat. What to write when is decided by [`Directory::writes_since`](crate::Directory::writes_since).
 //!
 //! The calls block, those that write until the data is on disk: they belong off an event loop.
 //!
@@ -7,11 +7,12 @@
 //! An LMDB environment with two databases, beside a lock file that keeps a second registry out.
 //! - `meta`: the key `format` has [`FORMAT_VERSION`] as four bytes, little-endian.
 //! - `servers`: the key is the server id as text. The value is
-//!   - one byte: the version of this value's form, 1;
+//!   - one byte: its form, 1 for a server and 2 for an id that is gone;
 //!   - four bytes, little-endian: the CRC-32 of the key and the rest;
-//!   - the rest, by [`ensemble::codec`]: the incarnation (16 bytes), when it announced (milliseconds, a number), the
-//!     addresses and the roles (a list of texts each), the agent (a text or none), the process id (a number or
-//!     none), and the incarnations that were replaced (a list of 16 bytes each).
+//!   - the rest, by [`ensemble::codec`]. Of a server: the incarnation (16 bytes), when it announced (milliseconds, a
+//!     number), the addresses and the roles (a list of texts each), the agent (a text or none), the process id (a number
+//!     or none), and the incarnations that were replaced (a list of 16 bytes each). Of an id that is gone: the
+//!     incarnations that have had it (the same).
 
 use std::{
     convert::Infallible,
@@ -46,7 +47,8 @@ const LOCK_FILE: &str = "registry.lock";
 const META: &str = "meta";
 const FORMAT_KEY: &str = "format";
 const SERVERS: &str = "servers";
-const ENTRY_VERSION: u8 = 1;
+const SERVER_FORM: u8 = 1;
+const GONE_FORM: u8 = 2;
 const ENTRY_HEADER_BYTES: usize = 5;
 
 /// Why the snapshot cannot be opened, read or written.
@@ -130,8 +132,8 @@ enum Damage {
     Key,
     #[error("the entry has {bytes} bytes, fewer than its header")]
     Short { bytes: usize },
-    #[error("the entry has version {found}; this program knows {ENTRY_VERSION}")]
-    Version { found: u8 },
+    #[error("the entry has form {found}; this program knows {SERVER_FORM} and {GONE_FORM}")]
+    Form { found: u8 },
     #[error("the checksum does not match")]
     Checksum,
     #[error("the content is malformed")]
@@ -245,7 +247,7 @@ impl Snapshot {
     }
 
     fn put_in(&self, transaction: &mut RwTxn<'_>, entry: &StoredEntry) -> Result<(), SnapshotError> {
-        let id = &entry.server.id;
+        let id = entry.id();
         let value = encode(entry).map_err(|source| SnapshotError::Encode { id: id.clone(), source })?;
         self.servers.put(transaction, id.as_str().as_bytes(), &value).map_err(write_failed)
     }
@@ -347,19 +349,29 @@ struct Content {
 }
 
 fn encode(entry: &StoredEntry) -> Result<BytesMut, EncodeError> {
-    let server = &entry.server;
-    let content = Content {
-        incarnation: *server.incarnation.as_bytes(),
-        announced_at_ms: entry.announced_at_ms,
-        addresses: server.addresses.clone(),
-        roles: server.roles.clone(),
-        agent: server.agent.clone(),
-        pid: server.pid,
-        superseded: entry.superseded.iter().map(|incarnation| *incarnation.as_bytes()).collect(),
+    let bytes = |incarnations: &[Incarnation]| -> Vec<[u8; 16]> {
+        incarnations.iter().map(|incarnation| *incarnation.as_bytes()).collect()
     };
-    let mut value = BytesMut::from(&[ENTRY_VERSION, 0, 0, 0, 0][..]);
-    codec::encode_message(&content, &mut value)?;
-    let checksum = checksum(server.id.as_str().as_bytes(), &value[ENTRY_HEADER_BYTES..]);
+    let mut value = BytesMut::from(&[SERVER_FORM, 0, 0, 0, 0][..]);
+    match entry {
+        StoredEntry::Server { server, announced_at_ms, superseded } => {
+            let content = Content {
+                incarnation: *server.incarnation.as_bytes(),
+                announced_at_ms: *announced_at_ms,
+                addresses: server.addresses.clone(),
+                roles: server.roles.clone(),
+                agent: server.agent.clone(),
+                pid: server.pid,
+                superseded: bytes(superseded),
+            };
+            codec::encode_message(&content, &mut value)?;
+        }
+        StoredEntry::Gone { incarnations, .. } => {
+            value[0] = GONE_FORM;
+            codec::encode_message(&bytes(incarnations), &mut value)?;
+        }
+    }
+    let checksum = checksum(entry.id().as_str().as_bytes(), &value[ENTRY_HEADER_BYTES..]);
     value[1..ENTRY_HEADER_BYTES].copy_from_slice(&checksum);
     Ok(value)
 }
@@ -368,26 +380,29 @@ fn decode(key: &[u8], value: &[u8]) -> Result<StoredEntry, Damage> {
     let id = std::str::from_utf8(key).ok().and_then(|text| ServerId::new(text).ok()).ok_or(Damage::Key)?;
     let (header, content) =
         value.split_first_chunk::<ENTRY_HEADER_BYTES>().ok_or(Damage::Short { bytes: value.len() })?;
-    let [version, stored_checksum @ ..] = header;
-    if *version != ENTRY_VERSION {
-        return Err(Damage::Version { found: *version });
+    let [form, stored_checksum @ ..] = header;
+    if ![SERVER_FORM, GONE_FORM].contains(form) {
+        return Err(Damage::Form { found: *form });
     }
     if *stored_checksum != checksum(key, content) {
         return Err(Damage::Checksum);
     }
+    let incarnations = |bytes: Vec<[u8; 16]>| bytes.into_iter().map(Incarnation::from_bytes).collect();
+    if *form == GONE_FORM {
+        let content = codec::decode_message(content).map_err(Damage::Content)?;
+        return Ok(StoredEntry::Gone { id, incarnations: incarnations(content) });
+    }
     let content: Content = codec::decode_message(content).map_err(Damage::Content)?;
-    Ok(StoredEntry {
-        server: Announcement {
-            id,
-            incarnation: Incarnation::from_bytes(content.incarnation),
-            addresses: content.addresses,
-            roles: content.roles,
-            agent: content.agent,
-            pid: content.pid,
-        },
-        announced_at_ms: content.announced_at_ms,
-        superseded: content.superseded.into_iter().map(Incarnation::from_bytes).collect(),
-    })
+    let server = Announcement {
+        id,
+        incarnation: Incarnation::from_bytes(content.incarnation),
+        addresses: content.addresses,
+        roles: content.roles,
+        agent: content.agent,
+        pid: content.pid,
+    };
+    let superseded = incarnations(content.superseded);
+    Ok(StoredEntry::Server { server, announced_at_ms: content.announced_at_ms, superseded })
 }
 
 fn checksum(key: &[u8], content: &[u8]) -> [u8; 4] {

@@ -3,17 +3,23 @@
 //! - [`Sandbox`]: a home directory of its own with the two programs, and nothing of the user's environment.
 //! - [`Proc`]: a program that runs until the test ends, its output captured.
 //! - [`Finished`]: how a program has ended.
+//! - [`Network`]: hosts with a network between them that loses what a test wants lost.
+//! - [`Relay`]: a slow way to a TCP port, which can be cut.
 //! - [`eventually`]: waits for a condition, with a deadline.
 //! - [`skip`]: says that a test is not possible here.
 //!
 //! Nothing here knows what the programs do.
 
+mod network;
 mod process;
+mod relay;
 mod sandbox;
 mod skip;
 mod wait;
 
+pub use network::{Host, Network, Reception};
 pub use process::{Finished, Proc};
+pub use relay::{Pace, Relay};
 pub use sandbox::Sandbox;
 pub use skip::skip;
 pub use wait::{DEADLINE, eventually, eventually_within};

@@ -80,6 +80,11 @@ impl Sandbox {
         command
     }
 
+    /// Another program that is run as `ensemble` would be, in the same home; not started yet.
+    pub fn as_ensemble(&self, program: impl AsRef<Path>) -> Command {
+        self.command::<&str>(program.as_ref(), &[])
+    }
+
     /// The command `ensemble ARGS`, not started yet.
     pub fn ensemble_command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         self.command(&self.ensemble, args)

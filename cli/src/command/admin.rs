@@ -49,7 +49,7 @@ struct Shown<'a> {
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let Action::Cookie(args) = args.action;
-    let home = context.globals.home()?;
+    let home = context.settings.home();
     let path = home.cookie();
     let cookie = if args.view && !args.force {
         Cookie::load(&path)?
@@ -60,7 +60,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let digits = args.view.then(|| cookie.reveal_hex());
     let file = path.to_string_lossy();
     let shown = Shown { file: &file, cookie: digits.as_ref().map(|digits| digits.as_str()) };
-    context.globals.printer().result(&shown, |shown| match shown.cookie {
+    context.settings.printer().result(&shown, |shown| match shown.cookie {
         Some(digits) => format!("{digits}\n"),
         None => String::new(),
     })

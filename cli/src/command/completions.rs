@@ -1,24 +1,20 @@
-//! `ensemble completions`: what a shell needs to complete the commands.
+//! `completions`: what a shell needs to complete the commands. Of `ensemble` and of `kvstorec`.
 
 use clap_complete::Shell;
 
-use crate::{app::Context, exit::Outcome};
+use crate::{exit::Outcome, options::Color, printer::Printer};
 
 /// Prints the completions for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  $ ensemble completions bash > ~/.local/share/bash-completion/completions/ensemble
-  $ ensemble completions zsh > ~/.zfunc/_ensemble
-  $ ensemble completions fish > ~/.config/fish/completions/ensemble.fish")]
 pub(crate) struct Args {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
+pub(crate) fn execute(args: &Args, mut program: clap::Command) -> Outcome {
+    let name = program.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut context.roles.command(context.name), context.name, &mut script);
-    context.globals.printer().bytes(&script)
+    clap_complete::generate(args.shell, &mut program, name, &mut script);
+    Printer::new(false, Color::Never).bytes(&script)
 }

@@ -1,19 +1,32 @@
 //! `ensemble list`: servers, and what they have.
 //!
 //! JSON: an array, whose objects have these names:
-//! - of `servers`: `server`, `roles`, `addresses`, `state`, `incarnation`, `process_id`, `age_ms`;
+//! - of `servers`: `server`, `roles`, `addresses`, `state`, `incarnation`, `process_id`, `age_ms` (null of the registry),
+//!   `unheard_ms`;
 //! - of `actors`: `actor`, `messages`, `unanswered`, `is_alive`;
-//! - of `connections`: `peer`, `incarnation`, `address`, `is_outgoing`, `calls_out`, `calls_in`, `received_bytes`,
-//!   `sent_bytes`.
+//! - of `roles`: `role`, `about`, `options` (their keys), `is_running`;
+//! - of `connections`: `peer`, `incarnation`, `address`, `transport`, `is_outgoing`, `calls_out`, `calls_in`,
+//!   `received_bytes`, `sent_bytes`.
 
 use clap::Subcommand;
-use ensemble::{ActorInfo, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, ServerId};
+use ensemble::{ActorInfo, Address, ConnectionInfo, ListActors, ListConnections, NODE_ACTOR, ServerId};
 use serde::Serialize;
 
-use super::servers;
-use crate::{app::Context, console, exit::Outcome, options::ClientOptions, printer::columns};
+use super::{
+    servers::{self, Row},
+    spawn,
+};
+use crate::{
+    app::Context,
+    console,
+    exit::Outcome,
+    human,
+    options::ClientOptions,
+    spawning::{ListRoles, ROLES_ACTOR, RoleInfo},
+    table::{Cell, Tone},
+};
 
-/// Lists servers, the actors of a server, or its connections
+/// Lists servers, or what a server has: actors, roles, connections
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,8 +40,15 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Lists the servers that the registry knows
-    #[command(after_help = "Example:\n  $ ensemble list servers")]
+    /// Lists the servers that the registry knows, and the registry itself
+    #[command(after_help = "\
+AGE is the time since the server announced itself, HEARD the time since the registry last heard
+from it. A server that is suspect was not heard from in time, or its connection has broken; when
+its lease ends it is no longer listed.
+
+Examples:
+  $ ensemble list servers
+  $ ensemble list servers --json")]
     Servers {
         #[command(flatten)]
         client: ClientOptions,
@@ -41,8 +61,24 @@ enum What {
         #[command(flatten)]
         client: ClientOptions,
     },
+    /// Lists the roles that can be started in a server, and those that it has
+    #[command(after_help = "\
+Only servers that `ensemble run` and `ensemble up` have started can start roles.
+
+Example:
+  $ ensemble list roles kvstore")]
+    Roles {
+        /// The server
+        server: ServerId,
+        #[command(flatten)]
+        client: ClientOptions,
+    },
     /// Lists the connections of a server, that of this command among them
-    #[command(after_help = "Example:\n  $ ensemble list connections kvstore")]
+    #[command(after_help = "\
+IN FLIGHT is what has not been answered yet: calls of the server (out) and calls of the peer (in).
+
+Example:
+  $ ensemble list connections kvstore")]
     Connections {
         /// The server
         server: ServerId,
@@ -55,6 +91,7 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     match args.what {
         What::Servers { client } => list_servers(context, &client),
         What::Actors { server, client } => list_actors(context, &client, &server),
+        What::Roles { server, client } => list_roles(context, &client, &server),
         What::Connections { server, client } => list_connections(context, &client, &server),
     }
 }
@@ -62,7 +99,9 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
 fn list_servers(context: Context<'_>, client: &ClientOptions) -> Outcome {
     console::run(context, client, async |console| {
         let all = console.registry.all().await.map_err(|why| console.registry_failure(&why))?;
-        servers::show(&all, context.globals.printer())
+        let mut rows = vec![Row::of_registry(&console).await?];
+        rows.extend(all.iter().map(Row::from));
+        servers::show(&rows, context.settings.printer())
     })
 }
 
@@ -76,8 +115,7 @@ struct ActorRow {
 
 fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
     console::run(context, client, async |console| {
-        let actors = console.remote(server, NODE_ACTOR).send(ListActors).await;
-        let actors = actors.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let actors = console.ask(server, NODE_ACTOR, ListActors).await?;
         let row = |info: ActorInfo| ActorRow {
             actor: info.name.to_string(),
             messages: info.messages,
@@ -85,12 +123,55 @@ fn list_actors(context: Context<'_>, client: &ClientOptions, server: &ServerId) 
             is_alive: info.is_alive,
         };
         let rows: Vec<ActorRow> = actors.into_iter().map(row).collect();
-        context.globals.printer().result(&rows, |rows| {
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
             let cells = |row: &ActorRow| {
-                let state = if row.is_alive { "alive" } else { "dead" };
-                [row.actor.clone(), state.into(), row.unanswered.to_string(), row.messages.join(" ")]
+                let state = match row.is_alive {
+                    true => Cell::toned("alive", Tone::Good),
+                    false => Cell::toned("dead", Tone::Bad),
+                };
+                let unanswered = row.unanswered.to_string();
+                [row.actor.clone().into(), state, unanswered.into(), row.messages.join(" ").into()]
             };
-            columns(["ACTOR", "STATE", "UNANSWERED", "MESSAGES"], &rows.iter().map(cells).collect::<Vec<_>>())
+            printer.columns(
+                ["ACTOR", "STATE", "UNANSWERED", "MESSAGES"],
+                &rows.iter().map(cells).collect::<Vec<_>>(),
+            )
+        })
+    })
+}
+
+#[derive(Serialize)]
+struct RoleRow {
+    role: String,
+    about: String,
+    options: Vec<String>,
+    is_running: bool,
+}
+
+fn list_roles(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
+    console::run(context, client, async |console| {
+        let roles = console.ask(server, ROLES_ACTOR, ListRoles).await.map_err(spawn::starts_none(server))?;
+        let row = |info: RoleInfo| RoleRow {
+            role: info.name,
+            about: info.about,
+            options: info.options,
+            is_running: info.is_running,
+        };
+        let rows: Vec<RoleRow> = roles.into_iter().map(row).collect();
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
+            let cells = |row: &RoleRow| {
+                let state = match row.is_running {
+                    true => Cell::toned("running", Tone::Good),
+                    false => Cell::from("-"),
+                };
+                let options = row.options.iter().map(|key| format!("{}.{key}", row.role)).collect::<Vec<_>>();
+                let options = if options.is_empty() { "-".to_owned() } else { options.join(" ") };
+                [row.role.clone().into(), state, row.about.clone().into(), options.into()]
+            };
+            printer
+                .columns(["ROLE", "STATE", "ABOUT", "OPTIONS"], &rows.iter().map(cells).collect::<Vec<_>>())
         })
     })
 }
@@ -100,6 +181,7 @@ struct ConnectionRow {
     peer: String,
     incarnation: String,
     address: String,
+    transport: String,
     is_outgoing: bool,
     calls_out: u64,
     calls_in: u64,
@@ -109,11 +191,11 @@ struct ConnectionRow {
 
 fn list_connections(context: Context<'_>, client: &ClientOptions, server: &ServerId) -> Outcome {
     console::run(context, client, async |console| {
-        let connections = console.remote(server, NODE_ACTOR).send(ListConnections).await;
-        let connections = connections.map_err(|why| console.failure(&why, server, NODE_ACTOR))?;
+        let connections = console.ask(server, NODE_ACTOR, ListConnections).await?;
         let row = |info: ConnectionInfo| ConnectionRow {
             peer: info.peer.to_string(),
             incarnation: info.incarnation.to_string(),
+            transport: transport(&info.address).to_owned(),
             address: info.address.to_string(),
             is_outgoing: info.is_outgoing,
             calls_out: info.calls_out,
@@ -122,17 +204,32 @@ fn list_connections(context: Context<'_>, client: &ClientOptions, server: &Serve
             sent_bytes: info.sent_bytes,
         };
         let rows: Vec<ConnectionRow> = connections.into_iter().map(row).collect();
-        context.globals.printer().result(&rows, |rows| {
+        let printer = context.settings.printer();
+        printer.result(&rows, |rows| {
             let cells = |row: &ConnectionRow| {
                 let direction = if row.is_outgoing { "to" } else { "from" };
                 [
                     format!("{direction} {}", row.peer),
-                    row.address.clone(),
+                    row.transport.clone(),
                     format!("{} out, {} in", row.calls_out, row.calls_in),
-                    format!("{} out, {} in", row.sent_bytes, row.received_bytes),
+                    human::bytes(row.sent_bytes),
+                    human::bytes(row.received_bytes),
+                    row.address.clone(),
                 ]
+                .map(Cell::from)
             };
-            columns(["PEER", "ADDRESS", "CALLS", "BYTES"], &rows.iter().map(cells).collect::<Vec<_>>())
+            let header = ["PEER", "TRANSPORT", "IN FLIGHT", "SENT", "RECEIVED", "ADDRESS"];
+            printer.columns(header, &rows.iter().map(cells).collect::<Vec<_>>())
         })
     })
+}
+
+/// What carries a connection.
+fn transport(address: &Address) -> &'static str {
+    match address {
+        Address::Unix(_) => "unix",
+        Address::Tcp(_) => "tcp",
+        Address::Tls(_) => "tls",
+        Address::Memory(_) => "memory",
+    }
 }

@@ -4,7 +4,7 @@
 
 use ensemble::{RoleName, ServerId};
 
-use super::servers;
+use super::servers::{self, Row};
 use crate::{
     app::Context,
     console,
@@ -35,17 +35,22 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     console::run(context, &args.client, async |console| {
         let mut found = Vec::new();
         if let Some(server) = &args.server {
-            let info = console.registry.lookup(server).await;
-            found.push(info.map_err(|why| console.registry_failure(&why))?);
+            found.push(if *server == console::registry_id() {
+                Row::of_registry(&console).await?
+            } else {
+                let info = console.registry.lookup(server).await;
+                Row::from(&info.map_err(|why| console.registry_failure(&why))?)
+            });
         }
         if let Some(role) = &args.role {
-            found = console.registry.by_role(role).await.map_err(|why| console.registry_failure(&why))?;
+            let all = console.registry.by_role(role).await.map_err(|why| console.registry_failure(&why))?;
+            found = all.iter().map(Row::from).collect();
             if found.is_empty() {
                 let what = format_args!("no server has the role {role}");
                 return Err(Failure::new(Code::NotFound, what)
                     .advise(format_args!("start one with `ensemble run --roles {role}`")));
             }
         }
-        servers::show(&found, context.globals.printer())
+        servers::show(&found, context.settings.printer())
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     exit::{Failure, Outcome},
     logging,
     options::ServerOptions,
-    server, translate,
+    server, signals, translate,
 };
 
 /// Runs the registry, which knows the servers of the ensemble
@@ -24,18 +24,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
-    let home = context.globals.home()?;
+    let home = context.settings.home();
     let id = console::registry_id();
+    let setup = context.settings.server(&id, &args.server, server::DEFAULT_LOG_LEVEL)?;
     home.create()?;
-    logging::start_server(&args.server.log, &home, &id)?;
+    let log = logging::start_server(&setup.log, home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated(context)?;
-        let options = &args.server;
-        let builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
+        let terminated = signals::terminated(context, log)?;
+        let builder = server::builder(&id, home, &setup)?;
         let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen"))?;
         let dir = home.ensure_server_dir(&id)?;
         registry::serve(&node, &dir).await.map_err(|why| translate::serve(&why))?;
-        server::announce_ready(context, &node, "")?;
+        server::announce_ready(context, &node, &node, "")?;
         node.run_until(terminated).await;
         Ok(())
     })

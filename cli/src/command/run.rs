@@ -4,6 +4,7 @@ use ensemble::{Address, ServerId};
 
 use crate::{
     app::Context, console, exit::Outcome, logging, options::ServerOptions, roles::RoleOptions, server,
+    signals,
 };
 
 /// Runs a server with roles
@@ -23,8 +24,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     roles: RoleOptions,
 
-    /// Address of the registry [default: that of the home]
-    #[arg(short, long, value_name = "ADDR", env = "ENSEMBLE_REGISTRY", hide_env_values = true)]
+    /// Address of the registry [env: ENSEMBLE_REGISTRY] [default: that of the home]
+    #[arg(short, long, value_name = "ADDR")]
     registry: Option<Address>,
 
     #[command(flatten)]
@@ -32,22 +33,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
-    let roles = context.roles.choose(&args.roles)?;
+    let settings = context.settings;
+    let roles = context.roles.choose(&args.roles, settings)?;
     let id = server::id(args.server.as_ref(), &args.roles.roles)?;
-    let home = context.globals.home()?;
-    let registry = console::registry_address(&home, args.registry.as_ref())?;
+    let setup = settings.server(&id, &args.options, server::DEFAULT_LOG_LEVEL)?;
+    let home = settings.home();
+    let registry = settings.registry(args.registry.as_ref())?.value;
     home.create()?;
-    logging::start_server(&args.options.log, &home, &id)?;
+    let log = logging::start_server(&setup.log, home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated(context)?;
-        let options = &args.options;
-        let mut builder = server::builder(&id, &home, options, &options.listen, &options.announce)?;
+        let terminated = signals::terminated(context, log)?;
+        let mut builder = server::builder(&id, home, &setup)?;
         for role in &args.roles.roles.0 {
             builder = builder.role(role);
         }
         let node = builder.start().await?;
-        let started = match server::start(&node, &home, roles, &registry, context.globals).await {
-            Ok(()) => server::announce_ready(context, &node, ""),
+        let started = match server::start(&node, context, roles, &registry).await {
+            Ok(()) => server::announce_ready(context, &node, &node, ""),
             failed => failed,
         };
         if let Err(failure) = started {

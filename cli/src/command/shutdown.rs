@@ -1,18 +1,19 @@
 //! `ensemble shutdown`: ends the whole ensemble, a server, or an actor, and returns when they are gone.
 //!
-//! JSON: `{"shut_down": [NAME, ..], "withdrawn": [ID, ..], "remaining": [{"name": NAME, "why": TEXT}, ..]}`. What was not
-//! there, or left by itself meanwhile, is in none of them.
+//! JSON: `{"shut_down": [NAME, ..], "withdrawn": [ID, ..], "remaining": [{"name": NAME, "why": TEXT, "process_id": NUMBER},
+//! ..]}`; the process is null where it is not known. What was not there, or left by itself meanwhile, is in none of them.
 
 use std::{
-    io::{self, BufRead, Write},
+    cell::Cell,
+    io::{self, BufRead, IsTerminal, Write},
     time::Duration,
 };
 
-use ensemble::{ActorName, CallError, ListActors, NODE_ACTOR, Refusal, ServerId};
+use ensemble::{ActorName, Address, CallError, ListActors, NODE_ACTOR, Refusal, ServerId};
 use registry::{ClientError, ServerInfo};
 use serde::Serialize;
 
-use super::stop::{Stopped, Stopper};
+use super::stop::{Remains, Stopped, Stopper, Target};
 use crate::{
     app::Context,
     console::{self, Console},
@@ -28,14 +29,15 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without a server, shuts down every server that the registry knows, and the registry last.
-A server answers what it has accepted before it goes; the command returns when all are gone.
-One that is dead already is withdrawn from the registry.
---timeout is the time for each of them, by default 30 s.
+A server answers what it has accepted before it goes; the command returns when all are gone, and
+names those that would not go, with their processes. One that is dead already is withdrawn from
+the registry. --timeout is the time for each of them, by default 30 s.
 
 Examples:
   $ ensemble shutdown -f
   $ ensemble shutdown kvstore
-  $ ensemble shutdown kvstore kvstore")]
+  $ ensemble shutdown kvstore kvstore                           only its actor kvstore
+  $ ensemble shutdown kvstore --at unix:/run/e/kvstore.sock     without the registry")]
 pub(crate) struct Args {
     /// Do not ask first
     #[arg(short, long)]
@@ -47,6 +49,10 @@ pub(crate) struct Args {
     /// The actor; without it, the whole server
     actor: Option<ActorName>,
 
+    /// Address of the server: the registry is not asked, and may have gone
+    #[arg(long, value_name = "ADDR", requires = "server", conflicts_with_all = ["registry", "actor"])]
+    at: Option<Address>,
+
     #[command(flatten)]
     client: ClientOptions,
 }
@@ -55,21 +61,52 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     if !args.force {
         confirm(&args)?;
     }
-    let timeout = context.globals.timeout_or(DEFAULT_TIMEOUT);
-    console::run_with(context.globals, &args.client, timeout, async |console| {
-        let mut report = Report::new(context.globals.printer());
+    let timeout = context.settings.timeout_or(DEFAULT_TIMEOUT);
+    let has_begun = Cell::new(false);
+    let work = async |console: Console| {
+        has_begun.set(true);
+        let mut report = Report::new(context.settings.printer());
         let stopper = Stopper::new(&console, timeout);
         let done = match (&args.server, &args.actor) {
             // These are their server: without them it would run on, and nobody could find or stop it.
-            (Some(server), Some(actor)) if is_whole_server(server, actor) => {
-                stop_server(&console, &stopper, &mut report, server).await
+            (Some(server), Some(actor)) if !is_whole_server(server, actor) => {
+                stop_actor(&console, &mut report, server, actor).await
             }
-            (Some(server), Some(actor)) => stop_actor(&console, &mut report, server, actor).await,
-            (Some(server), None) => stop_server(&console, &stopper, &mut report, server).await,
+            (Some(server), _) => match &args.at {
+                Some(address) => stop_at(&stopper, &mut report, server, address).await,
+                None => stop_server(&console, &stopper, &mut report, server).await,
+            },
             (None, _) => stop_all(&console, &stopper, &mut report).await,
         };
         let shown = report.finish();
         done.and(shown)
+    };
+    match (&args.at, &args.server) {
+        (Some(address), Some(server)) => {
+            let tcp = args.client.insecure_tcp;
+            console::run_without_registry(context.settings, server, address, tcp, timeout, work)
+        }
+        _ => console::run_with(context.settings, &args.client, timeout, work).map_err(|why| {
+            let is_unreachable = matches!(why, Failure::Problem { code: Code::Unreachable, .. });
+            let is_registry_gone = is_unreachable && !has_begun.get();
+            if is_registry_gone { without_registry(why, args.server.as_ref(), context) } else { why }
+        }),
+    }
+}
+
+/// What to do where no registry says which servers there are.
+fn without_registry(why: Failure, server: Option<&ServerId>, context: Context<'_>) -> Failure {
+    let home = context.settings.home();
+    let name = server.map_or("SERVER", ServerId::as_str);
+    let socket = server.and_then(|server| home.socket(server).ok());
+    let address = socket.map_or_else(|| "ADDRESS".to_owned(), |socket| socket.to_string());
+    let begin = "start it with `ensemble registry`, say where it is with --registry";
+    let end = format!("`{} shutdown {name} --at {address}`", context.name);
+    why.advise(match server {
+        Some(_) => format!("{begin}, or do without it: {end}"),
+        None => {
+            format!("{begin}, or end servers one by one: {end}; sockets are in {}", home.run_dir().display())
+        }
     })
 }
 
@@ -84,6 +121,11 @@ fn confirm(args: &Args) -> Outcome {
         (Some(server), None) => format!("the server {server}"),
         (None, _) => "all servers and the registry".to_owned(),
     };
+    if !io::stdin().is_terminal() {
+        let what =
+            format_args!("nobody can be asked whether to shut down {what}: standard input is no terminal");
+        return Err(Failure::new(Code::Usage, what).advise("use --force to be asked nothing"));
+    }
     let ask = |mut to: io::Stderr| write!(to, "Shut down {what}? [y/N] ").and_then(|()| to.flush());
     let mut answer = String::new();
     let asked = ask(io::stderr()).and_then(|()| io::stdin().lock().read_line(&mut answer));
@@ -126,7 +168,8 @@ async fn stop_server(
     server: &ServerId,
 ) -> Outcome {
     if *server == console::registry_id() {
-        return stop_registry(stopper, report).await;
+        let addresses = [console.registry_address().clone()];
+        return stop_registry(stopper, report, &addresses).await;
     }
     let found = console.registry.lookup(server).await;
     let info = found.map_err(|why| {
@@ -153,12 +196,34 @@ async fn stop_known(
     // What is to be stopped is what was found, wherever the registry has gone meanwhile.
     console.node.set_route(info.id.clone(), info.addresses.clone());
     report.begin(info.id.as_str())?;
-    let stopped = match stopper.stop(&info.id).await {
+    let target = Target { server: &info.id, addresses: &info.addresses, process_id: info.pid };
+    let stopped = match stopper.stop(&target).await {
         Ok(Stopped::Gone) => return Ok(()),
-        Ok(Stopped::WasDead) => withdraw(console, report, info, registry).await,
-        Err(why) => Err(why),
+        Ok(Stopped::WasDead) => withdraw(console, report, info, registry).await.map_err(Remains::of),
+        Err(remains) => Err(remains),
     };
-    stopped.inspect_err(|why| report.remains(info.id.as_str(), why))
+    stopped.map_err(|remains| report.remains(info.id.as_str(), remains))
+}
+
+/// A server at an address, without the registry's help.
+async fn stop_at(
+    stopper: &Stopper<'_>,
+    report: &mut Report,
+    server: &ServerId,
+    address: &Address,
+) -> Outcome {
+    report.begin(server.as_str())?;
+    let addresses = [address.clone()];
+    let target = Target { server, addresses: &addresses, process_id: None };
+    let stopped = match stopper.stop(&target).await {
+        Ok(Stopped::Gone) => return Ok(()),
+        Ok(Stopped::WasDead) => {
+            let what = format_args!("the server {server} is not running at {address}");
+            Failure::new(Code::Unreachable, what).advise("see where it listens, in its log")
+        }
+        Err(remains) => return Err(report.remains(server.as_str(), remains)),
+    };
+    Err(report.remains(server.as_str(), Remains::of(stopped)))
 }
 
 async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo, registry: Registry) -> Outcome {
@@ -172,10 +237,11 @@ async fn withdraw(console: &Console, report: &mut Report, info: &ServerInfo, reg
     }
 }
 
-async fn stop_registry(stopper: &Stopper<'_>, report: &mut Report) -> Outcome {
+async fn stop_registry(stopper: &Stopper<'_>, report: &mut Report, addresses: &[Address]) -> Outcome {
     report.begin(registry::SERVER)?;
-    let stopped = stopper.stop(&console::registry_id()).await;
-    stopped.map(|_| ()).inspect_err(|why| report.remains(registry::SERVER, why))
+    let target = Target { server: &console::registry_id(), addresses, process_id: None };
+    let stopped = stopper.stop(&target).await;
+    stopped.map(|_| ()).map_err(|remains| report.remains(registry::SERVER, remains))
 }
 
 /// Every server, one after the other, then the registry. One that will not go keeps none of the others.
@@ -196,7 +262,8 @@ async fn stop_all(console: &Console, stopper: &Stopper<'_>, report: &mut Report)
             Err(why) => remaining.push(format!("{} ({why})", info.id)),
         }
     }
-    match stop_registry(stopper, report).await {
+    let addresses = [console.registry_address().clone()];
+    match stop_registry(stopper, report, &addresses).await {
         Ok(()) => {}
         Err(closed @ Failure::OutputClosed) => return Err(closed),
         Err(why) => remaining.push(format!("{} ({why})", registry::SERVER)),
@@ -225,6 +292,7 @@ struct Done {
 struct Remaining {
     name: String,
     why: String,
+    process_id: Option<u32>,
 }
 
 impl Report {
@@ -253,14 +321,17 @@ impl Report {
             Failure::Problem { code: Code::NotFound, .. } => {
                 self.done.shut_down.retain(|other| other != name)
             }
-            _ => self.remains(name, &why),
+            _ => return self.remains(name, Remains::of(why)),
         }
         why
     }
 
-    fn remains(&mut self, name: &str, why: &Failure) {
+    /// Notes that it is still there; gives back why.
+    fn remains(&mut self, name: &str, remains: Remains) -> Failure {
+        let Remains { why, process_id, .. } = remains;
         self.done.shut_down.retain(|other| other != name);
-        self.done.remaining.push(Remaining { name: name.to_owned(), why: why.to_string() });
+        self.done.remaining.push(Remaining { name: name.to_owned(), why: why.to_string(), process_id });
+        why
     }
 
     fn finish(self) -> Outcome {

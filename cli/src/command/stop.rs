@@ -16,15 +16,19 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     process::{Pid, PidfdFlags, pidfd_open},
 };
-use tokio::time::timeout;
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     console::{self, Console},
-    exit::{Code, Failure, Outcome},
+    exit::{Code, Failure},
+    progress,
 };
 
 /// How often it is seen whether a server has gone that somebody else has told to.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Time for a question to the system about a socket.
+const ASK_TIME: Duration = Duration::from_secs(1);
 
 /// How a server that was to be stopped has ended.
 pub(super) enum Stopped {
@@ -32,6 +36,44 @@ pub(super) enum Stopped {
     Gone,
     /// It was dead before.
     WasDead,
+}
+
+/// A server that is to be stopped, with what is known of it.
+pub(super) struct Target<'a> {
+    pub(super) server: &'a ServerId,
+    pub(super) addresses: &'a [Address],
+    /// Its process, as it has announced it.
+    pub(super) process_id: Option<u32>,
+}
+
+/// Why a server has not been stopped.
+pub(super) struct Remains {
+    pub(super) why: Failure,
+    /// Its process, where it is known.
+    pub(super) process_id: Option<u32>,
+    /// Whether it does not do as it was told, or does not answer.
+    is_hung: bool,
+}
+
+impl Remains {
+    pub(super) fn of(why: Failure) -> Self {
+        Self { why, process_id: None, is_hung: false }
+    }
+}
+
+/// The process that listens at one of these addresses, if that is a socket of this machine. It is asked of the system,
+/// and so known also of a process that hangs.
+async fn process_at(addresses: &[Address]) -> Option<u32> {
+    for address in addresses {
+        let Address::Unix(path) = address else { continue };
+        // Where too many wait already, a connection would wait too.
+        let Ok(Ok(stream)) = timeout(ASK_TIME, UnixStream::connect(path)).await else { continue };
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        if let Some(process) = process.and_then(|process| u32::try_from(process).ok()) {
+            return Some(process);
+        }
+    }
+    None
 }
 
 /// Stops servers, each within a time.
@@ -46,14 +88,33 @@ impl<'a> Stopper<'a> {
     }
 
     /// Stops a server, and waits until it is gone.
-    pub(super) async fn stop(&self, server: &ServerId) -> Outcome<Stopped> {
+    pub(super) async fn stop(&self, target: &Target<'_>) -> Result<Stopped, Remains> {
+        let server = target.server;
+        let stopped = progress::waiting_for(&format!("{server} to go"), self.stop_it(server)).await;
+        let mut remains = match stopped {
+            Ok(stopped) => return Ok(stopped),
+            Err(remains) => remains,
+        };
+        if remains.is_hung {
+            if remains.process_id.is_none() {
+                remains.process_id = process_at(target.addresses).await.or(target.process_id);
+            }
+            remains.why = self.has_not_gone(server).advise(match remains.process_id {
+                Some(id) => format!("wait longer with --timeout, or kill its process {id}"),
+                None => "wait longer with --timeout, or kill its process".to_owned(),
+            });
+        }
+        Err(remains)
+    }
+
+    async fn stop_it(&self, server: &ServerId) -> Result<Stopped, Remains> {
         let begin = Instant::now();
         let remote = self.console.remote(server, NODE_ACTOR);
         let status = match remote.send(NodeInfo).await {
             Ok(status) => status,
             Err(why) if is_dead(&why) => return Ok(Stopped::WasDead),
             Err(why) if is_leaving(&why) => return self.await_end(&remote, server, begin).await,
-            Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+            Err(why) => return Err(self.not_stopped(&why, server)),
         };
         let process = self.process_of(&status).await;
         match remote.shutdown().await {
@@ -61,22 +122,32 @@ impl<'a> Stopper<'a> {
             // It was faster than its reply, or somebody else has told it.
             Err(CallError::Unknown(_)) => {}
             Err(why) if is_dead(&why) || is_leaving(&why) => {}
-            Err(why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
+            Err(why) => return Err(self.not_stopped(&why, server)),
         }
         let left = || self.limit.saturating_sub(begin.elapsed());
         let is_disconnected = timeout(left(), remote.disconnected()).await.is_ok();
         let is_gone = match process {
             Some(process) if is_disconnected => process.ended_within(left()).await.map_err(|cause| {
-                Failure::new(Code::Failed, format_args!("cannot wait for the end of {server}: {cause}"))
+                let what = format_args!("cannot wait for the end of {server}: {cause}");
+                Remains::of(Failure::new(Code::Failed, what))
             })?,
             _ => is_disconnected,
         };
         if is_gone {
             return Ok(Stopped::Gone);
         }
-        Err(self
-            .has_not_gone(server)
-            .advise(format_args!("wait longer with --timeout, or kill its process {}", status.process_id)))
+        let process_id = Some(status.process_id);
+        Err(Remains { process_id, is_hung: true, ..Remains::of(self.has_not_gone(server)) })
+    }
+
+    /// Why a server was not told to go. One that does not answer is one that hangs.
+    fn not_stopped(&self, why: &CallError, server: &ServerId) -> Remains {
+        let is_hung = matches!(
+            why,
+            CallError::Unknown(Unknown::Deadline)
+                | CallError::NotSent(NotSent::Deadline | NotSent::Unreachable(ConnectFailure::TimedOut))
+        );
+        Remains { is_hung, ..Remains::of(self.console.failure(why, server, NODE_ACTOR)) }
     }
 
     fn has_not_gone(&self, server: &ServerId) -> Failure {
@@ -85,16 +156,18 @@ impl<'a> Stopper<'a> {
     }
 
     /// Waits until a server that somebody else has told to go listens no more.
-    async fn await_end(&self, remote: &RemoteAddr, server: &ServerId, begin: Instant) -> Outcome<Stopped> {
+    async fn await_end(
+        &self,
+        remote: &RemoteAddr,
+        server: &ServerId,
+        begin: Instant,
+    ) -> Result<Stopped, Remains> {
         loop {
             match remote.send(NodeInfo).await {
                 Err(why) if is_dead(&why) => return Ok(Stopped::Gone),
                 _ if begin.elapsed() < self.limit => tokio::time::sleep(POLL_INTERVAL).await,
-                Err(why) if !is_leaving(&why) => return Err(self.console.failure(&why, server, NODE_ACTOR)),
-                _ => {
-                    let failure = self.has_not_gone(server);
-                    return Err(failure.advise("wait longer with --timeout, or kill its process"));
-                }
+                Err(why) if !is_leaving(&why) => return Err(self.not_stopped(&why, server)),
+                _ => return Err(Remains { is_hung: true, ..Remains::of(self.has_not_gone(server)) }),
             }
         }
     }

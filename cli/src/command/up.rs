@@ -16,15 +16,19 @@ use crate::{
     logging,
     options::ServerOptions,
     roles::{ChosenRole, RoleOptions},
-    server, translate,
+    server,
+    settings::{Origin, ServerSetup, Settings, Sourced},
+    signals, translate,
 };
+
+/// What it logs unless it is told otherwise: it is run by hand, and what it says should stay readable.
+const DEFAULT_LOG_LEVEL: &str = "warn";
 
 /// Runs a registry and a server with roles, in one process
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_arg("roles", |arg| arg.required(false).default_value("kvstore")),
     mut_arg("listen", |arg| arg.help("Address at which the server listens; repeatable [default: a socket in the home]")),
-    mut_arg("level", |arg| arg.default_value("warn")),
+    mut_arg("level", |arg| arg.help("Least level to log: error, warn, info, debug or trace; also by module, as in info,kvstore=debug [env: ENSEMBLE_LOG] [default: warn]")),
     after_help = "\
 Makes the home directory and the cookie if they are missing. Runs until it is shut down, by
 `ensemble shutdown`, SIGTERM or Ctrl-C: first the server, then the registry.
@@ -49,23 +53,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
-    let roles = context.roles.choose(&args.roles)?;
+    let settings = context.settings;
+    let roles = context.roles.choose(&args.roles, settings)?;
     let id = server::id(args.server.as_ref(), &args.roles.roles)?;
-    let home = context.globals.home()?;
-    make_home(&home)?;
-    logging::start_server(&args.options.log, &home, &id)?;
+    let home = settings.home();
+    let setup = settings.server(&id, &args.options, DEFAULT_LOG_LEVEL)?;
+    let registry_setup = settings.registry_of_up(&args.listen_registry, &setup)?;
+    make_home(home)?;
+    let log = logging::start_server(&setup.log, home, &id)?;
     console::block_on(async {
-        let terminated = server::terminated(context)?;
-        let registry = start_registry(&args, &home).await?;
-        let server = match start_server(&args, context, &home, &id, &registry, roles).await {
+        let terminated = signals::terminated(context, log)?;
+        let registry = start_registry(&registry_setup, home).await?;
+        let server = match start_server(&args, context, &setup, &id, &registry, roles).await {
             Ok(server) => server,
             Err(failure) => {
                 server::abandon(&registry).await;
                 return Err(failure);
             }
         };
-        let steps = next_steps(&args, &home, context, &registry, &server);
-        if let Err(failure) = server::announce_ready(context, &server, steps) {
+        let tcp = if setup.insecure_tcp { Tcp::Allowed } else { Tcp::OnThisMachine };
+        let steps = next_steps(&args, context, tcp, &registry, &server);
+        if let Err(failure) = server::announce_ready(context, &server, &registry, steps) {
             server::abandon(&server).await;
             server::abandon(&registry).await;
             return Err(failure);
@@ -87,9 +95,9 @@ fn make_home(home: &Home) -> Outcome {
     }
 }
 
-async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
+async fn start_registry(setup: &ServerSetup, home: &Home) -> Outcome<Node> {
     let id = console::registry_id();
-    let builder = server::builder(&id, home, &args.options, &args.listen_registry, &[])?;
+    let builder = server::builder(&id, home, setup)?;
     let node = builder.start().await.map_err(|why| Failure::of_registry(why, "--listen-registry"))?;
     let dir = home.ensure_server_dir(&id)?;
     match registry::serve(&node, &dir).await {
@@ -104,18 +112,17 @@ async fn start_registry(args: &Args, home: &Home) -> Outcome<Node> {
 async fn start_server(
     args: &Args,
     context: Context<'_>,
-    home: &Home,
+    setup: &ServerSetup,
     id: &ServerId,
     registry: &Node,
-    roles: Vec<ChosenRole<'_>>,
+    roles: Vec<ChosenRole>,
 ) -> Outcome<Node> {
-    let options = &args.options;
-    let mut builder = server::builder(id, home, options, &options.listen, &options.announce)?;
+    let mut builder = server::builder(id, context.settings.home(), setup)?;
     for role in &args.roles.roles.0 {
         builder = builder.role(role);
     }
     let node = builder.start().await?;
-    if let Err(failure) = server::start(&node, home, roles, &first_address(registry), context.globals).await {
+    if let Err(failure) = server::start(&node, context, roles, &first_address(registry)).await {
         server::abandon(&node).await;
         return Err(failure);
     }
@@ -157,13 +164,14 @@ async fn run_both(server: Node, registry: Node, terminated: impl Future<Output =
 }
 
 /// What to type next, so that it works in another terminal as it stands.
-fn next_steps(args: &Args, home: &Home, context: Context<'_>, registry: &Node, server: &Node) -> String {
+fn next_steps(args: &Args, context: Context<'_>, tcp: Tcp, registry: &Node, server: &Node) -> String {
+    let home = context.settings.home();
     let mut text = String::from("\nIn another terminal:\n");
     let is_default = Home::resolve_with(None, |name| env::var_os(name).filter(|_| name != "ENSEMBLE_HOME"))
         .is_ok_and(|default| default.path() == home.path());
-    let client = client_options(args, registry, server);
+    let client = client_options(context.settings, tcp, registry, server);
     let mut line = |line: &str| writeln!(text, "  $ {line}").expect("a string can be written");
-    if !is_default || context.globals.has_home() {
+    if !is_default || *context.settings.home_origin() == Origin::Flag("--home") {
         line(&format!("export ENSEMBLE_HOME={}", quoted(home.path())));
     }
     if args.roles.roles.0.iter().any(|role| role.as_str() == "kvstore") {
@@ -181,16 +189,26 @@ fn next_steps(args: &Args, home: &Home, context: Context<'_>, registry: &Node, s
     text
 }
 
+/// Whether the servers here may be reached over plain TCP from other machines.
+#[derive(Clone, Copy)]
+enum Tcp {
+    Allowed,
+    OnThisMachine,
+}
+
 /// The options with which a command in another terminal finds the registry, and may talk to it and to the server.
-fn client_options(args: &Args, registry: &Node, server: &Node) -> String {
+fn client_options(settings: &Settings, tcp: Tcp, registry: &Node, server: &Node) -> String {
     let mut options = String::new();
-    // The variable may be set there as well as here.
-    if !args.listen_registry.is_empty() || env::var_os("ENSEMBLE_REGISTRY").is_some() {
-        let address = first_address(registry).to_string();
+    let address = first_address(registry);
+    // What is set in the home is set there too; a variable may be or not.
+    let is_known =
+        |known: &Sourced<Address>| known.value == address && !matches!(known.origin, Origin::Variable(_));
+    if !settings.registry(None).is_ok_and(|known| is_known(&known)) {
+        let address = address.to_string();
         write!(options, " -r {}", quoted(Path::new(&address))).expect("a string can be written");
     }
     let is_remote = |node: &Node| node.addresses().iter().any(|address| !address.is_loopback());
-    if args.options.insecure_tcp && (is_remote(registry) || is_remote(server)) {
+    if matches!(tcp, Tcp::Allowed) && (is_remote(registry) || is_remote(server)) {
         options.push_str(" --insecure-tcp");
     }
     options

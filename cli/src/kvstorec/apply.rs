@@ -15,7 +15,7 @@ use super::{
 use crate::{
     exit::{Code, Failure, Outcome},
     files,
-    options::GlobalOptions,
+    settings::Settings,
 };
 
 /// Does several writes, all or none
@@ -73,8 +73,8 @@ struct AppliedWrite<'a> {
     revision: Option<u64>,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
         let content = files::read(&args.input.input, server.max_value_bytes())?;
         let (numbers, ops) = parse(&content)?;
         let keys: Vec<Key> = ops.iter().map(|op| Key::of(op.key().to_vec())).collect();
@@ -87,7 +87,7 @@ pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
             };
             AppliedWrite { key: key.in_json(), revision }
         });
-        globals.printer().result(&Applied { applied: applied.collect() }, |_| String::new())
+        settings.printer().result(&Applied { applied: applied.collect() }, |_| String::new())
     })
 }
 

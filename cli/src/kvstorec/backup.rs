@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{cli::Reach, key::Key, store::with_server};
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    settings::Settings,
 };
 
 /// How long it may take unless `--timeout` says otherwise.
@@ -45,11 +45,11 @@ struct Done {
     bytes: u64,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
         let file = path::absolute(&args.file).map_err(|cause| Failure::of(Code::Usage, &cause))?;
-        let client = server.client.clone().with_timeout(globals.timeout_or(DEFAULT_TIMEOUT));
-        let done = client.backup(&file).await.map_err(|why| match why {
+        let client = server.client.clone().with_timeout(settings.timeout_or(DEFAULT_TIMEOUT));
+        let done = server.waiting(client.backup(&file)).await.map_err(|why| match why {
             ClientError::Backup(BackupRefused::Exists) => {
                 Failure::new(Code::Failed, format_args!("{} is there already", file.display()))
                     .advise("choose another file: nothing is written over")
@@ -66,6 +66,6 @@ pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
         })?;
         let file = file.display().to_string();
         let done = Done { file, entries: done.entries, revision: done.revision, bytes: done.bytes };
-        globals.printer().result(&done, |_| String::new())
+        settings.printer().result(&done, |_| String::new())
     })
 }

@@ -1,6 +1,6 @@
 //! The command line of `kvstorec`, and what carries out which subcommand.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
@@ -11,8 +11,10 @@ use super::{
     stat, verify,
 };
 use crate::{
+    command::{completions, man},
     exit::Outcome,
     options::{ClientOptions, GlobalOptions},
+    settings::Settings,
     usage,
 };
 
@@ -32,6 +34,9 @@ Examples:
   $ kvstorec get foo.json
   $ echo '((a . 1) (b . 2))' | kvstorec put-object my-alist
   $ kvstorec get-object my-alist
+
+Options can also be set in config.toml in the home directory, and by variables: ENSEMBLE_TIMEOUT
+for --timeout, and so on. `ensemble env` shows what is set, and where.
 
 Exit codes:
   0 done; 1 failed; 2 wrong usage; 3 no such key or server; 4 unreachable or timed out;
@@ -59,6 +64,24 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Compact(compact::Args),
+    #[command(flatten)]
+    OfProgram(OfProgram),
+}
+
+/// What is about the program itself, and needs no store.
+#[derive(Debug, Subcommand)]
+enum OfProgram {
+    #[command(after_help = "\
+Examples:
+  $ kvstorec completions bash > ~/.local/share/bash-completion/completions/kvstorec
+  $ kvstorec completions zsh > ~/.zfunc/_kvstorec
+  $ kvstorec completions fish > ~/.config/fish/completions/kvstorec.fish")]
+    Completions(completions::Args),
+    #[command(after_help = "\
+Examples:
+  $ kvstorec man | man -l -
+  $ kvstorec man ~/.local/share/man/man1")]
+    Man(man::Args),
 }
 
 /// Which store, and which key in it.
@@ -167,32 +190,36 @@ pub(super) enum ObjectFormat {
 
 /// Runs `kvstorec` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let args: Vec<OsString> = env::args_os().collect();
+    let matches = Cli::command().try_get_matches_from(&args);
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => match execute(cli) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(NAME),
         },
-        Err(error) => usage::report(NAME, &error),
+        Err(error) => usage::report(NAME, &usage::command_of(&Cli::command(), &args), &error),
     }
 }
 
 fn execute(cli: Cli) -> Outcome {
-    let globals = &cli.globals;
+    let load = || Settings::load(&cli.globals);
     match cli.command {
-        Command::Get(args) => get::execute(&args, globals),
-        Command::Put(args) => put::execute(&args, globals),
-        Command::Remove(args) => remove::execute(&args, globals),
-        Command::GetObject(args) => get_object::execute(&args, globals),
-        Command::PutObject(args) => put_object::execute(&args, globals),
-        Command::GetMany(args) => get_many::execute(&args, globals),
-        Command::Apply(args) => apply::execute(&args, globals),
-        Command::List(args) => list::execute(&args, globals),
-        Command::Stat(args) => stat::execute(&args, globals),
-        Command::Verify(args) => verify::execute(&args, globals),
-        Command::Backup(args) => backup::execute(&args, globals),
-        Command::Restore(args) => restore::execute(&args, globals),
-        Command::Compact(args) => compact::execute(&args, globals),
+        Command::Get(args) => get::execute(&args, &load()?),
+        Command::Put(args) => put::execute(&args, &load()?),
+        Command::Remove(args) => remove::execute(&args, &load()?),
+        Command::GetObject(args) => get_object::execute(&args, &load()?),
+        Command::PutObject(args) => put_object::execute(&args, &load()?),
+        Command::GetMany(args) => get_many::execute(&args, &load()?),
+        Command::Apply(args) => apply::execute(&args, &load()?),
+        Command::List(args) => list::execute(&args, &load()?),
+        Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Verify(args) => verify::execute(&args, &load()?),
+        Command::Backup(args) => backup::execute(&args, &load()?),
+        Command::Restore(args) => restore::execute(&args, &load()?),
+        Command::Compact(args) => compact::execute(&args, &load()?),
+        Command::OfProgram(OfProgram::Completions(args)) => completions::execute(&args, Cli::command()),
+        Command::OfProgram(OfProgram::Man(args)) => man::execute(&args, Cli::command()),
     }
 }
 

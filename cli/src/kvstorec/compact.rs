@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{cli::Reach, key::Key, store::with_server};
-use crate::{exit::Outcome, options::GlobalOptions};
+use crate::{exit::Outcome, settings::Settings};
 
 /// How long it may take unless `--timeout` says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -31,12 +31,13 @@ struct Done {
     after_bytes: u64,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
-        let client = server.client.clone().with_timeout(globals.timeout_or(DEFAULT_TIMEOUT));
-        let done = client.compact().await.map_err(|why| server.failure(&why, &Key::default()))?;
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
+        let client = server.client.clone().with_timeout(settings.timeout_or(DEFAULT_TIMEOUT));
+        let done =
+            server.waiting(client.compact()).await.map_err(|why| server.failure(&why, &Key::default()))?;
         let done = Done { before_bytes: done.before_bytes, after_bytes: done.after_bytes };
-        globals.printer().result(&done, |done| {
+        settings.printer().result(&done, |done| {
             format!("{} bytes before, {} bytes now\n", done.before_bytes, done.after_bytes)
         })
     })

@@ -9,7 +9,7 @@ use super::{
     key::{JsonKey, hex},
     store::with_store,
 };
-use crate::{exit::Outcome, files, options::GlobalOptions, printer};
+use crate::{exit::Outcome, files, printer, settings::Settings};
 
 /// Gets the bytes stored under a key
 #[derive(Debug, clap::Args)]
@@ -34,11 +34,12 @@ struct Got<'a> {
     value_hex: String,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
-        let got = store.client().get(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
+        let got =
+            store.getting(store.client().get(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
         let value = got.ok_or_else(|| store.no_such_key())?;
-        let printer = globals.printer();
+        let printer = settings.printer();
         let output = &args.output.output;
         if printer.is_json() {
             let value_hex = hex(&value.bytes);

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
     printer,
+    settings::Settings,
 };
 
 /// Gets what is stored under many keys, as it is at one moment
@@ -59,13 +59,13 @@ enum Got<'a> {
     },
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
         let keys: Vec<Key> = args.keys.iter().map(|key| Key::new(key)).collect();
         let values = server.client.get_many(keys.iter().map(Key::bytes)).await;
         let values = values.map_err(|why| server.failure(&why, &Key::default()))?;
         let got: Vec<Got<'_>> = keys.iter().zip(&values).map(|(key, value)| got(key, value)).collect();
-        let printer = globals.printer();
+        let printer = settings.printer();
         if printer.is_json() {
             printer.json(&got)?;
         } else {

@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     exit::{Code, Failure, Outcome},
-    files,
-    options::GlobalOptions,
-    printer,
+    files, printer,
+    settings::Settings,
 };
 
 /// Gets the object stored under a key
@@ -42,11 +41,14 @@ struct Got<'a> {
     object: Box<RawValue>,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
-        let got = store.client().get_value(store.key.bytes()).await.map_err(|why| store.failure(&why))?;
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
+        let got = store
+            .getting(store.client().get_value(store.key.bytes()))
+            .await
+            .map_err(|why| store.failure(&why))?;
         let object = got.ok_or_else(|| store.no_such_key())?;
-        let printer = globals.printer();
+        let printer = settings.printer();
         let not_written = |why: &dyn std::error::Error| {
             Failure::new(
                 Code::Failed,

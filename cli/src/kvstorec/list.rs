@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     exit::Outcome,
-    options::GlobalOptions,
     printer::{self, Printer},
+    settings::Settings,
 };
 
 /// How many keys are asked for at once.
@@ -70,10 +70,10 @@ struct Entry<'a> {
     expires_in_ms: Option<u64>,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
         let prefix = Key::new(&args.prefix);
-        let printer = globals.printer();
+        let printer = settings.printer();
         let mut shown = Shown { printer, long: args.long, keys: 0 };
         let mut left = args.limit.unwrap_or(u64::MAX);
         let after = match (&args.after, &args.after_hex) {

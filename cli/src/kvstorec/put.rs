@@ -9,7 +9,7 @@ use super::{
     key::JsonKey,
     store::{Store, with_store},
 };
-use crate::{exit::Outcome, files, options::GlobalOptions, printer::Printer};
+use crate::{exit::Outcome, files, printer::Printer, settings::Settings};
 
 /// Stores bytes under a key
 #[derive(Debug, clap::Args)]
@@ -39,10 +39,10 @@ struct Stored<'a> {
     revision: u64,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
         let value = files::read(&args.input.input, store.max_value_bytes())?;
-        show(&store, &store.put(value, args.condition.options()).await?, globals.printer())
+        show(&store, &store.put(value, args.condition.options()).await?, settings.printer())
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     exit::{Code, Failure, Outcome},
     files,
-    options::GlobalOptions,
+    settings::Settings,
 };
 
 /// Reads an object and stores it under a key
@@ -34,11 +34,11 @@ pub(super) struct Args {
     format: ObjectFormat,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
         let object = read(args, store.max_value_bytes())?;
         let value = object.to_bytes().map_err(|why| store.failure(&ClientError::TooDeep(why)))?;
-        put::show(&store, &store.put(value, args.condition.options()).await?, globals.printer())
+        put::show(&store, &store.put(value, args.condition.options()).await?, settings.printer())
     })
 }
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{cli::Place, key::JsonKey, store::with_store};
-use crate::{exit::Outcome, options::GlobalOptions};
+use crate::{exit::Outcome, settings::Settings};
 
 /// Removes a key; that there is none is no error
 #[derive(Debug, clap::Args)]
@@ -31,15 +31,15 @@ struct Removed<'a> {
     removed: bool,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_store(&args.place, globals, async |store| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_store(&args.place, settings, async |store| {
         let key = store.key.bytes();
         let done = match args.if_revision {
-            None => store.client().remove(key).await,
-            Some(revision) => store.client().remove_if(key, revision).await,
+            None => store.getting(store.client().remove(key)).await,
+            Some(revision) => store.getting(store.client().remove_if(key, revision)).await,
         };
         let done = done.map_err(|why| store.failure(&why))?;
         let removed = Removed { key: store.key.in_json(), removed: done.existed() };
-        globals.printer().result(&removed, |_| String::new())
+        settings.printer().result(&removed, |_| String::new())
     })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    settings::Settings,
 };
 
 /// The store's directory in the server's own, unless its role has another.
@@ -47,10 +47,10 @@ struct Done {
     revision: u64,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     let directory = match &args.directory {
         Some(directory) => directory.clone(),
-        None => globals.home()?.ensure_server_dir(&args.server)?.join(STORE_DIRECTORY),
+        None => settings.home().ensure_server_dir(&args.server)?.join(STORE_DIRECTORY),
     };
     let done = restore(&args.file, &directory).map_err(|why| {
         let failure = Failure::of(Code::Failed, &why);
@@ -66,5 +66,5 @@ pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
     })?;
     let directory = directory.display().to_string();
     let done = Done { directory, entries: done.entries, revision: done.revision };
-    globals.printer().result(&done, |done| format!("entries {}, revision {}\n", done.entries, done.revision))
+    settings.printer().result(&done, |done| format!("entries {}, revision {}\n", done.entries, done.revision))
 }

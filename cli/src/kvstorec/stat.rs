@@ -15,7 +15,7 @@ use super::{
     list::time_left,
     store::with_server,
 };
-use crate::{exit::Outcome, options::GlobalOptions};
+use crate::{exit::Outcome, settings::Settings};
 
 /// Shows what is known about a key, or how the store is
 #[derive(Debug, clap::Args)]
@@ -61,17 +61,17 @@ struct OfStore {
     durability: String,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| match &args.key {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| match &args.key {
         Some(key) => {
             let key = Key::new(key);
             let stat = server.client.stat_key(key.bytes()).await.map_err(|why| server.failure(&why, &key))?;
             let stat = stat.ok_or_else(|| server.no_such_key(&key))?;
-            globals.printer().result(&of_key(&key, &stat), |of| lines_of_key(&key, of))
+            settings.printer().result(&of_key(&key, &stat), |of| lines_of_key(&key, of))
         }
         None => {
             let stat = server.client.stat().await.map_err(|why| server.failure(&why, &Key::default()))?;
-            globals.printer().result(&of_store(&stat), lines_of_store)
+            settings.printer().result(&of_store(&stat), lines_of_store)
         }
     })
 }

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    human, progress,
+    settings::Settings,
     translate::{self, Target},
 };
 
@@ -40,22 +41,22 @@ fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Dura
 /// Runs `work` with the store at `place`.
 pub(super) fn with_store(
     place: &Place,
-    globals: &GlobalOptions,
+    settings: &Settings,
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
-    with_server(&place.reach, globals, async |server| work(Store { key: place.key(), server }).await)
+    with_server(&place.reach, settings, async |server| work(Store { key: place.key(), server }).await)
 }
 
 /// Runs `work` with a store's server.
 pub(super) fn with_server(
     reach: &Reach,
-    globals: &GlobalOptions,
+    settings: &Settings,
     work: impl AsyncFnOnce(Server) -> Outcome,
 ) -> Outcome {
-    console::run_with(globals, &reach.client, globals.timeout(), async |console| {
-        let client = Client::new(&console.node, &reach.server).with_timeout(globals.timeout());
+    console::run_with(settings, &reach.client, settings.timeout(), async |console| {
+        let client = Client::new(&console.node, &reach.server).with_timeout(settings.timeout());
         let id = reach.server.to_string();
-        let given_timeout = globals.given_timeout();
+        let given_timeout = settings.given_timeout();
         work(Server { client, console, id, given_timeout }).await
     })
 }
@@ -101,6 +102,15 @@ impl Server {
         }
     }
 
+    /// Waits for an answer from the store; what takes longer is seen.
+    pub(super) async fn waiting<T>(&self, answer: impl Future<Output = T>) -> T {
+        let text = async || {
+            let received = self.console.traffic(&self.id).await.1;
+            format!("waiting for {}, {} so far", self.id, human::bytes(received))
+        };
+        progress::showing(text, answer).await
+    }
+
     fn target(&self) -> Target<'_> {
         self.console.target(&self.id, kvstore::ACTOR)
     }
@@ -119,15 +129,29 @@ impl Store {
 
     /// Puts a value under the key; a long one gets more time.
     pub(super) async fn put(&self, value: Vec<u8>, options: PutOptions) -> Outcome<PutDone> {
+        let Server { console, id, given_timeout, .. } = &self.server;
         let mut target = self.server.target();
-        target.timeout = put_timeout(self.server.given_timeout, target.timeout, value.len());
+        target.timeout = put_timeout(*given_timeout, target.timeout, value.len());
         let client = self.client().clone().with_timeout(target.timeout);
-        let done = if options == PutOptions::new() {
-            client.put(self.key.bytes(), value).await
-        } else {
-            client.put_with(self.key.bytes(), value, options).await
+        let bytes = value.len() as u64;
+        let text = async || {
+            let sent = console.traffic(id).await.0.min(bytes);
+            format!("storing {} of {}", human::bytes(sent), human::bytes(bytes))
         };
+        let put = async {
+            if options == PutOptions::new() {
+                client.put(self.key.bytes(), value).await
+            } else {
+                client.put_with(self.key.bytes(), value, options).await
+            }
+        };
+        let done = progress::showing(text, put).await;
         done.map_err(|why| failure_within(&why, &self.key, target))
+    }
+
+    /// Waits for a value from the store.
+    pub(super) async fn getting<T>(&self, get: impl Future<Output = T>) -> T {
+        self.server.waiting(get).await
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     exit::{Code, Failure, Outcome},
-    options::GlobalOptions,
+    settings::Settings,
 };
 
 /// Checks every record, and names the damaged ones
@@ -42,12 +42,12 @@ struct Damaged<'a> {
     why: &'a str,
 }
 
-pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
-    with_server(&args.reach, globals, async |server| {
+pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    with_server(&args.reach, settings, async |server| {
         let (mut records, mut bytes, mut damaged) = (0, 0, Vec::new());
         let mut after = Some(Default::default());
         while let Some(last) = after {
-            let part = server.client.verify(&last).await;
+            let part = server.waiting(server.client.verify(&last)).await;
             let part = part.map_err(|why| server.failure(&why, &Key::default()))?;
             records += part.records;
             bytes += part.bytes;
@@ -56,7 +56,7 @@ pub(super) fn execute(args: &Args, globals: &GlobalOptions) -> Outcome {
         }
         let of = damaged.iter().map(|(key, why)| Damaged { key: key.in_json(), why });
         let found = Found { records, bytes, damaged: of.collect() };
-        globals.printer().result(&found, |_| {
+        settings.printer().result(&found, |_| {
             let lines = damaged.iter().map(|(key, why)| format!("{}: {why}\n", key.in_list()));
             lines
                 .chain([format!("{records} records of {bytes} bytes, {} damaged\n", damaged.len())])

@@ -1,6 +1,9 @@
 //! What the process tests have in common: servers of the kinds that they need.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub(crate) mod terminal;
+pub(crate) mod transcript;
+
 use std::path::PathBuf;
 
 use ensemble_tests::{Proc, Sandbox};

@@ -88,7 +88,8 @@ impl Connection {
     /// A connection of a node with these limits to a peer that named those.
     pub fn new(limits: &Limits, peer_limits: PeerLimits) -> Self {
         let server = ServerId::new("peer").expect("a valid id");
-        let peer = Caller { server: server.clone(), incarnation: Incarnation::from_bytes([1; 16]) };
+        let incarnation = Incarnation::from_bytes([1; 16]);
+        let peer = Caller { server: server.clone(), incarnation, trace: None };
         let link = Link::new(server, false, limits);
         let now = Instant::now();
         lock(&link.outbox).open(peer_limits, now);

@@ -9,14 +9,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::{
-    Dispatch,
+    Dispatch, alive,
     inflight::{InFlight, PendingReply},
     pump,
 };
@@ -67,6 +67,32 @@ pub(crate) struct Link {
     pub(super) idle: Notify,
     pub(super) received_bytes: AtomicU64,
     pub(super) sent_bytes: AtomicU64,
+    /// When something came in.
+    pub(super) heard: LastTime,
+    /// When the writer began with what it has in hand, or the peer took some of it.
+    pub(super) taken: LastTime,
+    keep_alive: Duration,
+}
+
+/// When something happened last, to the millisecond.
+pub(super) struct LastTime {
+    began: Instant,
+    after_ms: AtomicU64,
+}
+
+impl LastTime {
+    fn new(now: Instant) -> Self {
+        Self { began: now, after_ms: AtomicU64::new(0) }
+    }
+
+    pub(super) fn is_now(&self, now: Instant) {
+        let after = now.saturating_duration_since(self.began);
+        self.after_ms.store(after.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
+    }
 }
 
 /// What there is to say about a connection.
@@ -101,6 +127,9 @@ impl Link {
             idle: Notify::new(),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
+            heard: LastTime::new(now()),
+            taken: LastTime::new(now()),
+            keep_alive: limits.keep_alive,
         })
     }
 
@@ -126,12 +155,14 @@ impl Link {
         outbox.open(limits, now());
         self.tell_writer(outbox);
         let Stream { reader, writer, .. } = stream;
-        let caller = Caller { server: peer.server, incarnation: peer.incarnation };
+        let caller = Caller { server: peer.server, incarnation: peer.incarnation, trace: None };
         let end = pump::CloseAtEnd::new(Arc::clone(self), dispatch);
         tokio::task::spawn_local(pump::read(end, caller, reader));
         // Its polls of replies must not be cut short in the middle of a batch.
         tokio::task::spawn_local(tokio::task::unconstrained(pump::write(Arc::clone(self), writer)));
         self.writer.notify_one();
+        self.heard.is_now(now());
+        tokio::task::spawn_local(alive::watch_peer(Arc::clone(self), self.keep_alive));
     }
 
     /// The server at the other end.
@@ -142,6 +173,17 @@ impl Link {
     /// Who the other end has proved to be, once the connection stands.
     pub(crate) fn peer(&self) -> Option<&PeerIdentity> {
         self.peer.get().map(|(peer, _)| peer)
+    }
+
+    /// The address at which the other end was reached, if this side has opened the connection and it stands.
+    pub(crate) fn reached_at(&self) -> Option<&Address> {
+        self.peer.get().filter(|_| self.is_initiator).map(|(_, address)| address)
+    }
+
+    /// Whether it stands, and the peer should have been heard on it lately but has not been.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let silence = now().saturating_duration_since(self.heard.last());
+        self.peer.get().is_some() && silence / 3 > self.keep_alive / 2
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -2,6 +2,7 @@
 //! [`handshake`](crate::handshake). It knows bytes, tasks and time, and no actor: what arrives goes to a
 //! [`Dispatch`].
 
+mod alive;
 mod authenticate;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -32,6 +32,9 @@ use crate::{
 /// Room in the buffer for each read: several small frames, or a chunk.
 const READ_BYTES: usize = CHUNK_BYTES;
 
+/// That room as long as no read has filled it. Most connections of a registry never carry more than a heartbeat.
+const FIRST_READ_BYTES: usize = 4096;
+
 /// A connection's buffer that has grown beyond this is let go of.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -102,12 +105,13 @@ async fn read_frames(
     reader: &mut BoxReader,
     dispatch: &dyn Dispatch,
 ) -> Result<(), ReadEnd> {
-    let mut buffer = BytesMut::with_capacity(2 * READ_BYTES);
+    let mut buffer = BytesMut::new();
+    let mut room = FIRST_READ_BYTES;
     let closed = link.closed.notified();
     tokio::pin!(closed);
     closed.as_mut().enable();
     while !link.is_closed() {
-        buffer.reserve(READ_BYTES);
+        buffer.reserve(room);
         let count = tokio::select! {
             biased;
             count = reader.read_buf(&mut buffer) => count?,
@@ -117,8 +121,13 @@ async fn read_frames(
             // Whole frames have been taken from it: what is left is the beginning of one.
             return if buffer.is_empty() { Ok(()) } else { Err(ReadEnd::WithinFrame) };
         }
+        if count >= room && room < READ_BYTES {
+            room = READ_BYTES;
+            buffer.reserve(2 * READ_BYTES);
+        }
         link.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
         let now = now();
+        link.heard.is_now(now);
         let mut block = Block::whole(&mut buffer)?;
         while block.receive(FRAMES_PER_TURN, link, peer, now, dispatch)? {
             tokio::task::yield_now().await;
@@ -296,7 +305,9 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
         // Before anything is taken from where a drain looks for it.
         link.is_writing.store(true, Ordering::Release);
         collect_replies(&link, &mut payloads, &mut collected);
-        lock(&link.outbox).take_output(&mut batch, now());
+        let now = now();
+        link.taken.is_now(now);
+        lock(&link.outbox).take_output(&mut batch, now);
         if batch.is_empty() {
             link.is_writing.store(false, Ordering::Release);
             link.idle.notify_waiters();
@@ -304,14 +315,13 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
             continue;
         }
         let written = tokio::select! {
-            written = write_batch(&mut writer, &batch) => written,
+            written = write_batch(&link, &mut writer, &batch) => written,
             () = link.ended() => break,
         };
         if let Err(cause) = written {
             tracing::debug!(peer = %link.server(), %cause, "the connection broke while writing");
             break;
         }
-        link.sent_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         batch.clear();
         if batch.capacity() > BUFFER_KEPT_BYTES {
             batch = BytesMut::new();
@@ -325,9 +335,20 @@ pub(super) async fn write(link: Arc<Link>, mut writer: BoxWriter) {
     }
 }
 
-async fn write_batch(writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()> {
-    writer.write_all(batch).await?;
-    writer.flush().await
+async fn write_batch(link: &Link, writer: &mut BoxWriter, batch: &[u8]) -> std::io::Result<()> {
+    let mut left = batch;
+    loop {
+        let count = writer.write(left).await?;
+        link.sent_bytes.fetch_add(count as u64, Ordering::Relaxed);
+        left = &left[count..];
+        if left.is_empty() {
+            return writer.flush().await;
+        }
+        if count == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        link.taken.is_now(now());
+    }
 }
 
 /// A reply on its way from an actor to the outbox.

@@ -61,6 +61,37 @@ pub struct ActorInfo {
     pub is_alive: bool,
 }
 
+/// Asks a node for the actors that it supervises.
+#[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
+#[rtype(result = "Vec<SupervisedInfo>")]
+pub struct ListSupervised;
+
+impl RemoteMessage for ListSupervised {
+    const NAME: &'static str = "node.supervised";
+}
+
+/// A supervised actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisedInfo {
+    /// The name it is exported under.
+    pub name: ActorName,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Whether it is there.
+    pub state: ActorState,
+}
+
+/// Whether a supervised actor is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ActorState {
+    /// It runs.
+    Running,
+    /// It has ended, and will be started again.
+    Restarting,
+    /// It has ended, and will not: its policy does not want it, or it was given up.
+    Ended,
+}
+
 /// Asks a node for its connections.
 #[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
 #[rtype(result = "Vec<ConnectionInfo>")]
@@ -96,7 +127,6 @@ struct NodeActor {
     core: Weak<Core>,
     server: ServerId,
     incarnation: Incarnation,
-    roles: Vec<RoleName>,
 }
 
 impl Actor for NodeActor {
@@ -111,7 +141,7 @@ impl Handler<NodeInfo> for NodeActor {
         actix::MessageResult(NodeStatus {
             server: self.server.clone(),
             incarnation: self.incarnation,
-            roles: self.roles.clone(),
+            roles: core.as_ref().map_or_else(Vec::new, |core| core.roles().to_vec()),
             addresses: core.map_or_else(Vec::new, |core| core.addresses()),
             process_id: std::process::id(),
         })
@@ -138,6 +168,15 @@ impl Handler<ListActors> for NodeActor {
     }
 }
 
+impl Handler<ListSupervised> for NodeActor {
+    type Result = Vec<SupervisedInfo>;
+
+    fn handle(&mut self, _: ListSupervised, _: &mut Context<Self>) -> Self::Result {
+        let exported = self.core.upgrade().map_or_else(Vec::new, |core| core.exports.all());
+        exported.iter().filter_map(|exported| exported.supervised_info()).collect()
+    }
+}
+
 impl Handler<ListConnections> for NodeActor {
     type Result = Vec<ConnectionInfo>;
 
@@ -159,11 +198,11 @@ impl Handler<ListConnections> for NodeActor {
 
 /// Makes it, and starts it on this thread.
 pub(super) fn exports(core: &Core) -> Exports<impl Actor + use<>> {
-    let actor = NodeActor {
-        core: core.weak.clone(),
-        server: core.server.clone(),
-        incarnation: core.incarnation,
-        roles: core.roles.clone(),
-    };
-    Exports::start(actor).message::<NodeInfo>().message::<ListActors>().message::<ListConnections>()
+    let actor =
+        NodeActor { core: core.weak.clone(), server: core.server.clone(), incarnation: core.incarnation };
+    Exports::start(actor)
+        .message::<NodeInfo>()
+        .message::<ListActors>()
+        .message::<ListSupervised>()
+        .message::<ListConnections>()
 }

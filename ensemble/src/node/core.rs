@@ -13,7 +13,7 @@ use std::{
 use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -23,6 +23,7 @@ use super::{
     manage::{self, Ping, Shutdown},
     peers::Peers,
     warnings::{Verdict, WINDOW, Warnings, shown},
+    watch::{self as watching, Watch, Watches},
 };
 use crate::{
     address::Address,
@@ -34,6 +35,7 @@ use crate::{
     id::{Incarnation, RoleName, ServerId},
     message::{Caller, RemoteMessage},
     resolve::Resolve,
+    trace::TraceContext,
     transport::Transports,
     wire::{
         frame::Route,
@@ -55,7 +57,7 @@ const STOPPED: u8 = 2;
 pub(crate) struct Core {
     pub(super) server: ServerId,
     pub(super) incarnation: Incarnation,
-    pub(super) roles: Vec<RoleName>,
+    roles: RwLock<Arc<[RoleName]>>,
     pub(super) home: Option<Home>,
     pub(super) cookie: Cookie,
     pub(super) limits: Limits,
@@ -67,7 +69,12 @@ pub(crate) struct Core {
     pub(super) resolver: RwLock<Option<Arc<dyn Resolve>>>,
     /// Where others are to reach this node.
     pub(super) addresses: RwLock<Vec<Address>>,
+    /// How often its roles or addresses have changed.
+    pub(super) changes: watch::Sender<u64>,
     state: AtomicU8,
+    /// Becomes true when the node begins to drain.
+    draining: watch::Sender<bool>,
+    pub(super) watches: Watches,
     pub(super) shutdown_requested: Notify,
     pub(super) stop_listening: Notify,
     pub(super) stopped: Notify,
@@ -76,6 +83,8 @@ pub(crate) struct Core {
     /// Run when its actors have stopped: stores are closed.
     pub(super) at_stop: Mutex<Vec<Hook>>,
     warnings: Warnings,
+    /// Of a twin: the node that what comes in is for.
+    original: Option<Weak<Core>>,
     pub(super) weak: Weak<Core>,
 }
 
@@ -91,11 +100,29 @@ pub(super) struct CoreParts {
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Self> {
+        Self::with_identity(parts, Incarnation::fresh(), None)
+    }
+
+    /// The same node with connections of its own, on the thread of `arbiter`.
+    pub(super) fn twin(&self, arbiter: ArbiterHandle) -> Arc<Self> {
+        let parts = CoreParts {
+            server: self.server.clone(),
+            roles: self.roles().to_vec(),
+            home: self.home.clone(),
+            cookie: self.cookie.clone(),
+            limits: self.limits.clone(),
+            transports: self.transports.clone(),
+            arbiter,
+        };
+        Self::with_identity(parts, self.incarnation, Some(self.weak.clone()))
+    }
+
+    fn with_identity(parts: CoreParts, incarnation: Incarnation, original: Option<Weak<Self>>) -> Arc<Self> {
         let CoreParts { server, roles, home, cookie, limits, transports, arbiter } = parts;
         Arc::new_cyclic(|weak| Self {
             server,
-            incarnation: Incarnation::fresh(),
-            roles,
+            incarnation,
+            roles: RwLock::new(roles.into()),
             home,
             cookie,
             limits,
@@ -105,13 +132,17 @@ impl Core {
             peers: Peers::default(),
             resolver: RwLock::default(),
             addresses: RwLock::default(),
+            changes: watch::Sender::new(0),
             state: AtomicU8::new(RUNNING),
+            draining: watch::Sender::new(false),
+            watches: Watches::default(),
             shutdown_requested: Notify::new(),
             stop_listening: Notify::new(),
             stopped: Notify::new(),
             at_leave: Mutex::default(),
             at_stop: Mutex::default(),
             warnings: Warnings::default(),
+            original,
             weak: weak.clone(),
         })
     }
@@ -132,10 +163,30 @@ impl Core {
 
     pub(super) fn set_addresses(&self, addresses: Vec<Address>) {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        self.has_changed();
     }
 
-    pub(super) fn caller(&self) -> Caller {
-        Caller { server: self.server.clone(), incarnation: self.incarnation }
+    pub(super) fn roles(&self) -> Arc<[RoleName]> {
+        Arc::clone(&self.roles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn add_role(&self, role: RoleName) -> bool {
+        let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
+        if roles.contains(&role) {
+            return false;
+        }
+        *roles = roles.iter().cloned().chain([role]).collect();
+        drop(roles);
+        self.has_changed();
+        true
+    }
+
+    fn has_changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn caller(&self, trace: Option<TraceContext>) -> Caller {
+        Caller { server: self.server.clone(), incarnation: self.incarnation, trace }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -148,7 +199,16 @@ impl Core {
 
     /// Begins to drain; says whether it is the first to.
     pub(super) fn begin_draining(&self) -> bool {
-        self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let begun = self.state.compare_exchange(RUNNING, DRAINING, Ordering::AcqRel, Ordering::Acquire);
+        if begun.is_ok() {
+            self.draining.send_replace(true);
+        }
+        begun.is_ok()
+    }
+
+    /// Says when the node begins to drain.
+    pub(super) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     pub(super) fn set_stopped(&self) {
@@ -194,10 +254,11 @@ impl Core {
             return refused(if is_over { Refusal::ShuttingDown } else { Refusal::NoSuchActor });
         };
         if let Some(invoke) = exported.invoke(message) {
-            return invoke.invoke(payload, caller, &exported.load, self);
+            return invoke.invoke(payload, caller, &exported, self);
         }
         match std::str::from_utf8(message).unwrap_or_default() {
-            Ping::NAME => exported.manager.ping(),
+            Watch::NAME => watching::begin(self, caller, &exported, payload),
+            Ping::NAME => exported.manager.ping().unwrap_or_else(|| refused(exported.refusal())),
             Shutdown::NAME if actor == NODE_ACTOR.as_bytes() => {
                 tracing::info!(by = %caller.server(), "asked to shut down");
                 self.shutdown_requested.notify_one();
@@ -278,7 +339,13 @@ pub(super) async fn by<T>(deadline: Option<Instant>, future: impl Future<Output 
 
 impl Dispatch for Core {
     fn dispatch(&self, peer: &Caller, route: &Route<'_>, payload: Bytes) -> Dispatched {
-        self.deliver(peer, route.actor, route.message, &payload)
+        let original = self.original.as_ref().and_then(Weak::upgrade);
+        let core = original.as_deref().unwrap_or(self);
+        let Some(trace) = route.trace.and_then(TraceContext::from_wire) else {
+            return core.deliver(peer, route.actor, route.message, &payload);
+        };
+        let caller = Caller { trace: Some(trace), ..peer.clone() };
+        core.deliver(&caller, route.actor, route.message, &payload)
     }
 
     fn closed(&self, link: &Link) {

@@ -7,10 +7,13 @@ use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::{
+    control::{ActorState, SupervisedInfo},
     invoke::{Invoke, Load, Typed},
     manage::{Manager, manage},
+    supervise::{Supervised, Supervision},
 };
 use crate::{
+    error::Refusal,
     id::{ActorName, MAX_NAME_BYTES, NameError},
     message::{RESERVED_PREFIX, RemoteMessage},
 };
@@ -46,6 +49,12 @@ pub enum ExportError {
     /// The node is shutting down.
     #[error("the node is shutting down")]
     ShuttingDown,
+    /// The function that makes a supervised actor panicked.
+    #[error("the function that makes the actor panicked")]
+    FactoryPanicked,
+    /// An actor that ran before it was exported ([`Exports::of`]) cannot be supervised.
+    #[error("only an actor that its export starts can be supervised")]
+    NotSupervisable,
 }
 
 /// An actor, and the messages that it takes from other nodes.
@@ -81,8 +90,7 @@ impl<A: Actor> Exports<A> {
     /// A ping then tells whether its mailbox is open; a shutdown takes back the export and drops this address, and
     /// stops the actor if nobody else has one. [`start`](Self::start) gives more: prefer it.
     pub fn of(addr: Addr<A>) -> Self {
-        let mailbox = addr.clone();
-        let manager = Manager::Unmanaged { is_connected: Box::new(move || mailbox.connected()) };
+        let manager = Manager::unmanaged(&addr);
         Self { addr, messages: Messages::default(), manager, error: None }
     }
 
@@ -141,6 +149,7 @@ impl<A: Actor> Exports<A> {
                 messages: self.messages,
                 manager: self.manager,
                 load: Arc::new(Load::default()),
+                supervised: None,
             }),
         }
     }
@@ -155,9 +164,42 @@ pub(super) struct Exported {
     pub(super) messages: Messages,
     pub(super) manager: Manager,
     pub(super) load: Arc<Load>,
+    pub(super) supervised: Option<Supervised>,
 }
 
 impl Exported {
+    /// What a message is told when the actor has ended.
+    pub(super) fn refusal(&self) -> Refusal {
+        if self.is_coming_back() { Refusal::Restarting } else { Refusal::NoSuchActor }
+    }
+
+    fn is_coming_back(&self) -> bool {
+        let ending = self.manager.gone().and_then(|gone| gone.ending());
+        self.supervised.as_ref().is_some_and(|supervised| supervised.is_coming_back(ending))
+    }
+
+    /// Whether the name is taken.
+    fn is_there(&self) -> bool {
+        self.manager.is_alive() || self.is_coming_back()
+    }
+
+    /// What there is to say about it, if it is supervised.
+    pub(super) fn supervised_info(&self) -> Option<SupervisedInfo> {
+        let supervised = self.supervised.as_ref()?;
+        let state = if self.manager.is_alive() {
+            ActorState::Running
+        } else if self.is_coming_back() {
+            ActorState::Restarting
+        } else {
+            ActorState::Ended
+        };
+        Some(SupervisedInfo { name: self.name.clone(), restarts: supervised.restarts(), state })
+    }
+
+    pub(super) fn is_supervised_by(&self, supervision: &Arc<Supervision>) -> bool {
+        self.supervised.as_ref().is_some_and(|supervised| supervised.is_by(supervision))
+    }
+
     pub(super) fn invoke(&self, message: &[u8]) -> Option<&dyn Invoke> {
         self.messages.get(message).map(|(_, invoke)| &**invoke)
     }
@@ -189,13 +231,38 @@ impl ExportTable {
         }
         let name = exported.name.clone();
         // A dead actor's name is free.
-        if table.by_name.get(name.as_str().as_bytes()).is_some_and(|other| other.manager.is_alive()) {
+        if table.by_name.get(name.as_str().as_bytes()).is_some_and(|other| other.is_there()) {
             return Err(ExportError::InUse { name });
         }
         table.in_order.retain(|other| *other != name);
         table.in_order.push(name.clone());
         table.by_name.insert(name.as_str().as_bytes().into(), Arc::new(exported));
         Ok(())
+    }
+
+    /// Whether the name is (still) that of the actor which `supervision` watches over.
+    pub(super) fn is_supervised_by(&self, name: &ActorName, supervision: &Arc<Supervision>) -> bool {
+        let exported = self.get(name.as_str().as_bytes());
+        exported.is_some_and(|exported| exported.is_supervised_by(supervision))
+    }
+
+    /// Puts a new start of a supervised actor in the place of the last one. Gives it back when that was taken out.
+    pub(super) fn replace(
+        &self,
+        supervision: &Arc<Supervision>,
+        exported: Exported,
+    ) -> Result<(), Box<Exported>> {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match table.by_name.get_mut(exported.name.as_str().as_bytes()) {
+            Some(last) if last.is_supervised_by(supervision) => {
+                // Dropped after the lock: what it holds is the user's.
+                let last = std::mem::replace(last, Arc::new(exported));
+                drop(table);
+                drop(last);
+                Ok(())
+            }
+            _ => Err(Box::new(exported)),
+        }
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<Exported>> {

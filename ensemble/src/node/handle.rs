@@ -7,18 +7,23 @@ use std::{
     time::Duration,
 };
 
-use actix::Actor;
+use actix::{Actor, Recipient};
+use actix_rt::Arbiter;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::Instant,
 };
 
 use super::{
-    builder::NodeBuilder,
+    builder::{NodeBuilder, StartError},
     core::{Core, by, stop_actor},
     exports::{ExportError, Exports},
     peers,
     remote::RemoteAddr,
+    restart::RestartPolicy,
+    supervise,
+    terminated::{self, Terminated, Termination, WatchGuard},
 };
 use crate::{
     address::Address,
@@ -98,9 +103,20 @@ impl Node {
         self.core().incarnation
     }
 
-    /// What it is for.
-    pub fn roles(&self) -> &[RoleName] {
-        &self.core().roles
+    /// What it is for, now.
+    pub fn roles(&self) -> Arc<[RoleName]> {
+        self.core().roles()
+    }
+
+    /// Adds a role to those that it was started with; says whether it is new. Whoever keeps the node announced
+    /// learns of it ([`changes`](Self::changes)).
+    pub fn add_role(&self, role: RoleName) -> bool {
+        self.core().add_role(role)
+    }
+
+    /// Counts how often the node's roles or addresses have changed, for whoever announces them. It ends with the node.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.core().changes.subscribe()
     }
 
     /// Where others are to reach it.
@@ -127,6 +143,48 @@ impl Node {
         self.core().exports.insert(exports.into_exported(name)?)
     }
 
+    /// As [`export`](Self::export), for an actor that is started again when it ends. `make` makes it and its exports anew
+    /// each time, on this thread, which must be one with an actix system.
+    ///
+    /// While it is started again, messages to it are refused as [`Restarting`](crate::Refusal::Restarting); a remote address
+    /// finds the new start by itself. When `policy` says that it has ended for good, the log says so, and messages are refused
+    /// as for an actor that never was. A panic of `make` counts as one of the actor's. An actor that is shut down
+    /// from outside, or whose export is taken back, is not started again.
+    ///
+    /// ```
+    /// # use actix::{Actor, Context, Handler, Message};
+    /// # use ensemble::{Cookie, Exports, Node, RemoteMessage, Restart, RestartPolicy};
+    /// # #[derive(Message, serde::Serialize, serde::Deserialize)]
+    /// # #[rtype(result = "u64")]
+    /// # struct Add(u64);
+    /// # impl RemoteMessage for Add { const NAME: &'static str = "counter.add"; }
+    /// # struct Counter(u64);
+    /// # impl Actor for Counter { type Context = Context<Self>; }
+    /// # impl Handler<Add> for Counter {
+    /// #     type Result = u64;
+    /// #     fn handle(&mut self, add: Add, _: &mut Context<Self>) -> u64 { self.0 += add.0; self.0 }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # actix::System::new().block_on(async {
+    /// # let node = Node::builder("a").cookie(Cookie::generate()?).start().await?;
+    /// let policy = RestartPolicy::new(Restart::OnFailure);
+    /// node.export_supervised("counter", policy, || Exports::start(Counter(0)).message::<Add>())?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export), when the first `make` panics, or when what it exports runs already.
+    pub fn export_supervised<A: Actor>(
+        &self,
+        name: impl AsRef<str>,
+        policy: RestartPolicy,
+        make: impl FnMut() -> Exports<A> + 'static,
+    ) -> Result<(), ExportError> {
+        supervise::start(self.core(), &ActorName::new(name)?, policy, make)
+    }
+
     /// Takes back an export. The actor goes on; what it has accepted is answered. Says whether there was one.
     pub fn unexport(&self, name: impl AsRef<str>) -> bool {
         let name = name.as_ref();
@@ -144,6 +202,28 @@ impl Node {
     /// A way to send to what a reference names.
     pub fn remote_to(&self, reference: &Reference) -> RemoteAddr {
         RemoteAddr::new(Arc::clone(self.core()), Ok(reference.clone()))
+    }
+
+    /// Watches an actor, of this or another node; see [`RemoteAddr::terminated`].
+    pub fn terminated(&self, reference: &Reference) -> Termination {
+        terminated::terminated(self.core(), reference.clone())
+    }
+
+    /// As [`terminated`](Self::terminated), but the notice goes to an actor of this process as a message. Dropping the guard ends
+    /// the watch.
+    pub fn watch(&self, reference: &Reference, recipient: Recipient<Terminated>) -> WatchGuard {
+        terminated::notify(self.core(), reference.clone(), recipient)
+    }
+
+    /// The same node once more, for what must not depend on the thread of its connections, such as keeping a lease: it
+    /// has the same id and incarnation, and connections of its own, which live on this thread. It listens nowhere; what
+    /// its peers send is for this node. Routes, the resolver and hooks are its own.
+    ///
+    /// # Errors
+    /// When this thread runs no actix system.
+    pub fn twin(&self) -> Result<Self, StartError> {
+        let arbiter = Arbiter::try_current().ok_or(StartError::NoSystem)?;
+        Ok(Self::new(self.core().twin(arbiter)))
     }
 
     /// A handle that does not keep the node running.
@@ -174,7 +254,15 @@ impl Node {
         peers::lost(Arc::downgrade(self.core()), server.clone(), incarnation)
     }
 
-    /// Says where a server is, so that no resolver is asked for it.
+    /// Says which start of a server is the one to send to, for whoever hears of it otherwise than by a connection: a registry's
+    /// client. A connection with another start is not used for what is sent from now on (it may be dead without having ended);
+    /// what is under way on it goes on. That the server could not be reached a moment ago is forgotten.
+    pub fn started_anew(&self, server: &ServerId, incarnation: Incarnation) {
+        self.core().peers.started_anew(server, incarnation);
+    }
+
+    /// Says where a server is, so that no resolver is asked for it. A connection that was opened to another address is
+    /// not used for what is sent from now on.
     pub fn set_route(&self, server: ServerId, addresses: Vec<Address>) {
         self.core().peers.set_route(server, addresses);
     }
@@ -184,9 +272,16 @@ impl Node {
         *self.core().resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(resolver);
     }
 
-    /// Adds something to be done when the node begins to shut down, before it stops to listen: leaving a registry.
-    pub fn at_leave(&self, hook: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.core().at_leave).push(Box::pin(hook));
+    /// Adds something to be done when the node begins to shut down, before it stops to listen: leaving a registry. Says
+    /// whether it is in time for that; it is dropped if not.
+    pub fn at_leave(&self, hook: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut hooks = lock(&self.core().at_leave);
+        // The hooks are taken after this has changed.
+        let is_in_time = self.core().is_running();
+        if is_in_time {
+            hooks.push(Box::pin(hook));
+        }
+        is_in_time
     }
 
     /// Adds something to be done when its actors have stopped: closing what they used.

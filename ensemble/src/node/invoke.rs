@@ -22,7 +22,11 @@ use bytes::{Bytes, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
-use super::core::Core;
+use super::{
+    core::Core,
+    exports::Exported,
+    span::{CallSpan, Parts},
+};
 use crate::{
     codec::DecodeError,
     connection::{Dispatched, PendingReply},
@@ -80,7 +84,7 @@ impl Drop for Entered {
 /// One message type of one exported actor, the types erased.
 pub(super) trait Invoke: Send + Sync {
     /// Begins a call from another node.
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched;
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched;
 
     /// The actor's `Recipient` of the message type, for calls from the own node.
     fn recipient(&self) -> Box<dyn Any>;
@@ -105,7 +109,19 @@ where
     M: RemoteMessage,
     M::Result: Send,
 {
-    fn invoke(&self, payload: &Bytes, caller: &Caller, load: &Arc<Load>, core: &Core) -> Dispatched {
+    fn invoke(&self, payload: &Bytes, caller: &Caller, exported: &Exported, core: &Core) -> Dispatched {
+        let span = CallSpan::of_service(|| Parts {
+            from: caller.server(),
+            to: &core.server,
+            actor: &exported.name,
+            message: M::NAME,
+            trace: caller.trace(),
+        });
+        let entered = span.enter();
+        let refused = |why| {
+            span.ended("refused");
+            Dispatched::Settled(Status::Refused(why))
+        };
         // A panic in a message's type is that message's failure, not that of all others on the connection.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             let mut message = M::decode(payload)?;
@@ -118,18 +134,19 @@ where
                 if core.may_warn() {
                     tracing::warn!(peer = %caller.server(), message = M::NAME, %cause, "refused a malformed message");
                 }
-                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+                return refused(Refusal::Malformed);
             }
             Err(_) => {
                 tracing::error!(peer = %caller.server(), message = M::NAME, "a message's type panicked");
-                return Dispatched::Settled(Status::Refused(Refusal::Malformed));
+                return refused(Refusal::Malformed);
             }
         };
         if !self.addr.connected() {
-            return Dispatched::Settled(Status::Refused(Refusal::NoSuchActor));
+            return refused(exported.refusal());
         }
         let request = self.addr.clone().send(message);
-        Dispatched::Pending(Box::pin(Asked { request, _entered: load.enter() }))
+        drop(entered);
+        Dispatched::Pending(Box::pin(Asked { request, span, _load: exported.load.enter() }))
     }
 
     fn recipient(&self) -> Box<dyn Any> {
@@ -160,7 +177,8 @@ pin_project! {
     {
         #[pin]
         request: Request<A, M>,
-        _entered: Entered,
+        span: CallSpan,
+        _load: Entered,
     }
 }
 
@@ -177,9 +195,13 @@ where
         payload: &mut BytesMut,
         tail: &mut Bytes,
     ) -> Poll<Status> {
-        let Ok(result) = ready!(self.project().request.poll(cx)) else {
+        let this = self.project();
+        let _entered = this.span.enter();
+        let Ok(result) = ready!(this.request.poll(cx)) else {
+            this.span.ended("died");
             return Poll::Ready(Status::Failed(Failure::Died));
         };
+        this.span.ended("answered");
         let start = payload.len();
         let encoded = catch_unwind(AssertUnwindSafe(|| {
             M::encode_result(&result, payload).map(|()| M::result_tail(&result))

@@ -6,15 +6,22 @@
 //! actor when its last address goes.
 
 use std::{
+    future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Message, fut::ActorFuture};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Message, fut::ActorFuture};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
+use super::restart::Ending;
 use crate::{
     connection::{Dispatched, PendingReply},
     error::{Failure, Refusal},
@@ -24,6 +31,10 @@ use crate::{
 
 /// Commands that wait for a managed actor's attention.
 const MAX_COMMANDS: usize = 256;
+
+/// How often it is checked whether an actor that was there before its export has ended, while somebody watches it: actix
+/// does not say so.
+const UNMANAGED_CHECK: Duration = Duration::from_millis(200);
 
 /// Asks an exported actor, or a node (as its actor `node`), whether it is alive.
 #[derive(Debug, Clone, Copy, Message, Serialize, Deserialize)]
@@ -51,32 +62,57 @@ pub(super) enum Command {
 
 /// The end of an actor's management that its export holds.
 pub(super) enum Manager {
-    Managed { commands: mpsc::Sender<Command>, gone: Gone },
-    Unmanaged { is_connected: Box<dyn Fn() -> bool + Send + Sync> },
+    Managed {
+        commands: mpsc::Sender<Command>,
+        gone: Gone,
+    },
+    Unmanaged {
+        is_connected: Box<dyn Fn() -> bool + Send + Sync>,
+        /// As `is_connected`, but does not keep the actor alive.
+        is_there: Arc<dyn Fn() -> bool + Send + Sync>,
+        /// Dropped with the export.
+        released: watch::Sender<()>,
+    },
 }
 
-/// Ends when the actor has.
+/// Says when the actor has ended, and how.
 #[derive(Clone)]
-pub(super) struct Gone(tokio::sync::watch::Receiver<()>);
+pub(super) struct Gone(watch::Receiver<Option<Ending>>);
 
 impl Gone {
-    pub(super) async fn wait(mut self) {
-        // The sender never sends: it is dropped with the actor.
-        while self.0.changed().await.is_ok() {}
+    pub(super) async fn wait(mut self) -> Ending {
+        // The sender sends when it is dropped, with the actor.
+        match self.0.wait_for(Option::is_some).await {
+            Ok(ending) => ending.unwrap_or(Ending::Stopped),
+            Err(_) => Ending::Stopped,
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        *self.0.borrow()
     }
 }
 
 /// The end that lives in the actor's context.
 pub(super) struct Managing {
     commands: mpsc::Receiver<Command>,
-    _gone: tokio::sync::watch::Sender<()>,
+    gone: watch::Sender<Option<Ending>>,
+}
+
+impl Drop for Managing {
+    fn drop(&mut self) {
+        // An actor that panics is dropped while its thread unwinds.
+        let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Stopped };
+        self.gone.send_replace(Some(ending));
+    }
 }
 
 pub(super) fn manage() -> (Manager, Managing) {
     let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-    let (gone_sender, gone) = tokio::sync::watch::channel(());
+    let (gone_sender, gone) = watch::channel(None);
     let manager = Manager::Managed { commands: sender, gone: Gone(gone) };
-    (manager, Managing { commands, _gone: gone_sender })
+    (manager, Managing { commands, gone: gone_sender })
 }
 
 impl<A> ActorFuture<A> for Managing
@@ -99,15 +135,49 @@ where
 }
 
 impl Manager {
-    pub(super) fn is_alive(&self) -> bool {
-        match self {
-            Self::Managed { commands, .. } => !commands.is_closed(),
-            Self::Unmanaged { is_connected } => is_connected(),
+    /// For an actor that was there before its export.
+    pub(super) fn unmanaged<A: Actor>(addr: &Addr<A>) -> Self {
+        let (mailbox, weak) = (addr.clone(), addr.downgrade());
+        Self::Unmanaged {
+            is_connected: Box::new(move || mailbox.connected()),
+            is_there: Arc::new(move || weak.upgrade().is_some()),
+            released: watch::Sender::new(()),
         }
     }
 
-    pub(super) fn ping(&self) -> Dispatched {
+    pub(super) fn is_alive(&self) -> bool {
         match self {
+            Self::Managed { commands, .. } => !commands.is_closed(),
+            Self::Unmanaged { is_connected, .. } => is_connected(),
+        }
+    }
+
+    /// Says when the actor has ended; nothing does for one that was there before its export.
+    pub(super) fn gone(&self) -> Option<&Gone> {
+        match self {
+            Self::Managed { gone, .. } => Some(gone),
+            Self::Unmanaged { .. } => None,
+        }
+    }
+
+    /// Waits for the end of the actor, or of its export. Keeps neither alive.
+    pub(super) fn ended(&self) -> Pin<Box<dyn Future<Output = Ending> + Send>> {
+        match self {
+            Self::Managed { gone, .. } => Box::pin(gone.clone().wait()),
+            Self::Unmanaged { is_there, released, .. } => {
+                let (is_there, mut released) = (Arc::clone(is_there), released.subscribe());
+                Box::pin(async move {
+                    // Nothing is ever sent: that something happens means that the export is gone.
+                    while is_there() && timeout(UNMANAGED_CHECK, released.changed()).await.is_err() {}
+                    Ending::Stopped
+                })
+            }
+        }
+    }
+
+    /// `None` when the actor has ended.
+    pub(super) fn ping(&self) -> Option<Dispatched> {
+        Some(match self {
             Self::Managed { commands, .. } => {
                 let (pong, ponged) = oneshot::channel();
                 match commands.try_send(Command::Ping(pong)) {
@@ -115,14 +185,12 @@ impl Manager {
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         Dispatched::Settled(Status::Refused(Refusal::Overloaded))
                     }
-                    Err(mpsc::error::TrySendError::Closed(_)) => {
-                        Dispatched::Settled(Status::Refused(Refusal::NoSuchActor))
-                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return None,
                 }
             }
-            Self::Unmanaged { is_connected } if is_connected() => Dispatched::Settled(Status::Done),
-            Self::Unmanaged { .. } => Dispatched::Settled(Status::Refused(Refusal::NoSuchActor)),
-        }
+            Self::Unmanaged { is_connected, .. } if is_connected() => Dispatched::Settled(Status::Done),
+            Self::Unmanaged { .. } => return None,
+        })
     }
 
     /// Stops the actor, and waits until it has.

@@ -11,10 +11,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{core::Core, race::race};
+use super::{core::Core, failing::Failing, race::race};
 use crate::{
     address::Address,
-    connection::{self, Failed, Link, LinkInfo, lock},
+    connection::{self, Failed, Link, LinkInfo, lock, now},
     error::{ConnectFailure, NotSent},
     handshake::{HandshakeError, RefuseReason, Session},
     id::{Incarnation, ServerId},
@@ -36,9 +36,22 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     pub(super) server: ServerId,
     link: Mutex<Option<Arc<Link>>>,
+    failing: Mutex<Failing>,
+    /// The start of the server that is to be sent to, where that has been said.
+    start: Mutex<Option<Incarnation>>,
 }
 
 impl Peer {
+    fn new(server: ServerId) -> Self {
+        Self { server, link: Mutex::default(), failing: Mutex::default(), start: Mutex::default() }
+    }
+
+    /// Whether a connection leads to the start of the server that is to be sent to, as far as is known.
+    fn may_use(&self, link: &Link) -> bool {
+        let start = *lock(&self.start);
+        start.zip(link.peer()).is_none_or(|(start, peer)| peer.incarnation == start)
+    }
+
     /// The connection, if there is one that has not ended.
     pub(super) fn current(&self) -> Option<Arc<Link>> {
         lock(&self.link).as_ref().filter(|link| !link.is_closed()).cloned()
@@ -83,13 +96,47 @@ impl Peers {
             return Arc::clone(peer);
         }
         by_id.sweep();
-        let peer = Arc::new(Peer { server: server.clone(), link: Mutex::default() });
+        let peer = Arc::new(Peer::new(server.clone()));
         by_id.peers.insert(server.clone(), Arc::clone(&peer));
         peer
     }
 
+    fn known_peer(&self, server: &ServerId) -> Option<Arc<Peer>> {
+        lock(&self.by_id).peers.get(server).cloned()
+    }
+
+    /// What is sent from now on goes to one of these addresses, also if there is a connection to another.
     pub(super) fn set_route(&self, server: ServerId, addresses: Vec<Address>) {
+        if let Some(peer) = self.known_peer(&server) {
+            lock(&peer.failing).forget();
+            let mut current = lock(&peer.link);
+            let leads_elsewhere =
+                |link: &Arc<Link>| link.reached_at().is_some_and(|address| !addresses.contains(address));
+            if current.as_ref().is_some_and(leads_elsewhere) {
+                *current = None;
+            }
+        }
         lock(&self.routes).insert(server, addresses);
+    }
+
+    /// See [`Node::started_anew`](super::Node::started_anew).
+    pub(super) fn started_anew(&self, server: &ServerId, incarnation: Incarnation) {
+        let Some(peer) = self.known_peer(server) else { return };
+        *lock(&peer.start) = Some(incarnation);
+        lock(&peer.failing).forget();
+        let other = self.latest_link(&peer);
+        let mut current = lock(&peer.link);
+        if current.as_ref().is_some_and(|link| !peer.may_use(link)) {
+            *current = other;
+        }
+    }
+
+    /// The last connection with a peer that came about, stands, and leads where it should.
+    fn latest_link(&self, peer: &Peer) -> Option<Arc<Link>> {
+        let links = lock(&self.links);
+        let leads_there =
+            |link: &&Arc<Link>| *link.server() == peer.server && !link.is_closed() && peer.may_use(link);
+        links.iter().rev().find(leads_there).cloned()
     }
 
     fn route(&self, server: &ServerId) -> Option<Vec<Address>> {
@@ -117,20 +164,18 @@ impl Peers {
     /// Forgets a connection, and its peer when nobody holds an address there. Another connection of the peer's takes
     /// its place, if there is one: the only way, perhaps, to a node that does not listen.
     pub(super) fn closed(&self, link: &Link) {
-        let other = {
-            let mut links = lock(&self.links);
-            links.retain(|other| !std::ptr::eq(&**other, link));
-            links.iter().rev().find(|other| other.server() == link.server() && !other.is_closed()).cloned()
-        };
-        let mut by_id = lock(&self.by_id);
-        let Some(peer) = by_id.peers.get(link.server()) else { return };
+        lock(&self.links).retain(|other| !std::ptr::eq(&**other, link));
+        let Some(peer) = self.known_peer(link.server()) else { return };
+        let other = self.latest_link(&peer);
         let mut current = lock(&peer.link);
         if current.as_ref().is_some_and(|current| std::ptr::eq(&**current, link)) {
             *current = other;
         }
-        let is_unused = current.is_none() && Arc::strong_count(peer) == 1;
         drop(current);
-        if is_unused {
+        drop(peer);
+        let mut by_id = lock(&self.by_id);
+        let is_unused = |peer: &mut Arc<Peer>| Arc::strong_count(peer) == 1 && lock(&peer.link).is_none();
+        if by_id.peers.get_mut(link.server()).is_some_and(is_unused) {
             by_id.peers.remove(link.server());
         }
     }
@@ -205,9 +250,12 @@ impl Opening {
     }
 }
 
-async fn reach(core: &Core, server: &ServerId) -> Result<(Session, Address, Stream), NotSent> {
+type Reached = Result<(Session, Address, Stream), NotSent>;
+
+async fn reach(core: &Core, server: &ServerId) -> Reached {
+    let peer = core.peers.get(server);
     if let Some(addresses) = core.peers.route(server) {
-        return try_all(core, server, &addresses).await;
+        return attempt(core, &peer, &addresses).await;
     }
     let resolver = core.resolver().ok_or(NotSent::UnknownServer)?;
     let resolve = async || {
@@ -217,23 +265,37 @@ async fn reach(core: &Core, server: &ServerId) -> Result<(Session, Address, Stre
         })
     };
     let addresses = resolve().await?;
-    let why = match try_all(core, server, &addresses).await {
+    // Nothing is tried, so nothing speaks against what the resolver says.
+    if let Some(why) = lock(&peer.failing).verdict(&addresses, now()) {
+        return Err(why);
+    }
+    let why = match attempt(core, &peer, &addresses).await {
         Err(why @ NotSent::Unreachable(_)) => why,
         other => return other,
     };
     // What was known may be out of date: the server may have moved.
     resolver.failed(server);
     match resolve().await {
-        Ok(fresh) if fresh != addresses => try_all(core, server, &fresh).await,
+        Ok(fresh) if fresh != addresses => attempt(core, &peer, &fresh).await,
         _ => Err(why),
     }
 }
 
-async fn try_all(
-    core: &Core,
-    server: &ServerId,
-    addresses: &[Address],
-) -> Result<(Session, Address, Stream), NotSent> {
+/// Tries to reach a peer, unless that has just failed.
+async fn attempt(core: &Core, peer: &Peer, addresses: &[Address]) -> Reached {
+    if let Some(why) = lock(&peer.failing).verdict(addresses, now()) {
+        return Err(why);
+    }
+    let reached = try_all(core, &peer.server, addresses).await;
+    let mut failing = lock(&peer.failing);
+    match &reached {
+        Ok(_) => failing.forget(),
+        Err(why) => failing.failed(addresses, why.clone(), now()),
+    }
+    reached
+}
+
+async fn try_all(core: &Core, server: &ServerId, addresses: &[Address]) -> Reached {
     let attempt = async |address: &Address| {
         let (session, stream) = try_one(core, server, address).await?;
         Ok((session, address.clone(), stream))
@@ -420,20 +482,23 @@ async fn turn_down(stream: &mut Stream, reason: &RefuseReason) {
     }
 }
 
-/// A connection that came in is the one to send over, unless there is one to the same start of the server already.
+/// A connection that came in is the one to send over, unless there is one to the same start of the server already, and
+/// that is not silent: the network may have lost its end.
 ///
 /// A connection to another start of it stays open: whoever knows the cookie may have begun a second server under the
 /// id of one that runs, and must not be able to cut that one's calls short. When the other start is dead, its
 /// connection ends by itself.
 fn adopt(core: &Core, server: &ServerId, link: &Arc<Link>, session: &Session) {
     let peer = core.peers.get(server);
+    lock(&peer.failing).forget();
     let mut current = lock(&peer.link);
     let keep = current.as_ref().is_some_and(|other| {
         let same_start = other.peer().is_none_or(|known| known.incarnation == session.peer.incarnation);
-        !other.is_closed() && same_start
+        !other.is_closed() && same_start && !other.is_quiet()
     });
     if !keep {
         *current = Some(Arc::clone(link));
+        *lock(&peer.start) = None;
     }
 }
 

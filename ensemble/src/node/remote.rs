@@ -22,13 +22,16 @@ use super::{
     invoke::recipient_of,
     manage::{Ping, Shutdown},
     peers::{Peer, link_to},
+    span::{CallSpan, Parts},
+    terminated::{Termination, terminated},
 };
 use crate::{
     connection::{Dispatched, Link, PendingReply, now},
     error::{CallError, Failure, NotSent, Refusal, Unknown},
     id::{ActorName, MAX_NAME_BYTES, NameError, Reference},
     message::{RemoteMessage, with_short_tail},
-    wire::{outbox::Outgoing, status::Status},
+    trace::TraceContext,
+    wire::{frame::Trace, outbox::Outgoing, status::Status},
 };
 
 thread_local! {
@@ -60,24 +63,32 @@ pub struct RemoteAddr {
     target: Result<Target, NameError>,
     lane: u64,
     timeout: Duration,
+    trace: Option<TraceContext>,
 }
 
 impl RemoteAddr {
     pub(super) fn new(core: Arc<Core>, reference: Result<Reference, NameError>) -> Self {
-        static LANES: AtomicU64 = AtomicU64::new(1);
         let target = reference.map(|Reference { server, actor }| Target {
             is_local: server == core.server,
             peer: core.peers.get(&server),
             actor,
         });
         let timeout = core.limits.call_timeout.min(MAX_TIMEOUT);
-        Self { core, target, lane: LANES.fetch_add(1, Ordering::Relaxed), timeout }
+        Self { core, target, lane: fresh_lane(), timeout, trace: None }
     }
 
     /// The same, with another deadline for its calls than the node's default; 49 days at most.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// The same, for messages that belong to a trace: its context travels with each, and the receiving actor finds it in the
+    /// [`Caller`](crate::Caller) that [`RemoteMessage::received_from`] gets.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
         self
     }
 
@@ -100,33 +111,37 @@ impl RemoteAddr {
     /// While the peer has no room, the message waits for it, in its order and until its deadline.
     /// At the own node, an actor with 16,384 messages that it has not answered is overloaded, and refuses more.
     pub fn send<M: RemoteMessage>(&self, message: M) -> CallFuture<M> {
-        let state = match self.target() {
-            Ok(target) if target.is_local => self.send_here(target, message, Some(now() + self.timeout)),
-            Ok(target) => self.send_there(target, &message),
-            Err(why) => State::Failed(Some(why.into())),
+        let (state, span) = match self.target() {
+            Ok(target) => {
+                let span = self.span::<M>(target, false);
+                let entered = span.enter();
+                let state = if target.is_local {
+                    self.send_here(target, message, Some(now() + self.timeout))
+                } else {
+                    let link = link_to(&self.core, &target.peer);
+                    call_over(&link, &target.actor, self.lane, self.wire_trace(), &message, self.timeout)
+                };
+                drop(entered);
+                (state, span)
+            }
+            Err(why) => (State::Failed(Some(why.into())), CallSpan::NONE),
         };
-        CallFuture { state, message: PhantomData }
+        CallFuture { state, span, message: PhantomData }
     }
 
-    fn send_there<M: RemoteMessage>(&self, target: &Target, message: &M) -> State<M> {
-        let now = now();
-        let deadline = now + self.timeout;
-        let link = link_to(&self.core, &target.peer);
-        let sent = with_payload(message, |payload, tail| {
-            let outgoing = Outgoing {
-                actor: &target.actor,
-                message: M::NAME,
-                trace: None,
-                lane: self.lane,
-                payload,
-                tail,
-            };
-            link.call(outgoing, now, deadline)
-        });
-        match sent {
-            Ok(Ok(key)) => State::Sent(Sent { link, key, is_over: false }),
-            Ok(Err(why)) | Err(why) => State::Failed(Some(why.into())),
-        }
+    fn wire_trace(&self) -> Option<Trace> {
+        self.trace.map(TraceContext::to_wire)
+    }
+
+    /// The span of a message at its sender's side.
+    fn span<M: RemoteMessage>(&self, target: &Target, is_post: bool) -> CallSpan {
+        CallSpan::of_call(is_post, || Parts {
+            from: &self.core.server,
+            to: &target.peer.server,
+            actor: &target.actor,
+            message: M::NAME,
+            trace: self.trace,
+        })
     }
 
     fn send_here<M: RemoteMessage>(
@@ -146,13 +161,13 @@ impl RemoteAddr {
             return self.deliver_here(target, &message, deadline);
         };
         if !recipient.connected() {
-            return State::refused(Refusal::NoSuchActor);
+            return State::refused(exported.refusal());
         }
         // No connection's window bounds what comes from here.
         if exported.load.count() >= MAILBOX_CAPACITY {
             return State::refused(Refusal::Overloaded);
         }
-        message.received_from(&self.core.caller());
+        message.received_from(&self.core.caller(self.trace));
         let request = recipient.send(message);
         let entered = exported.load.enter();
         State::Here(Box::pin(async move {
@@ -175,7 +190,7 @@ impl RemoteAddr {
             Ok(payload) => payload,
             Err(why) => return State::Failed(Some(why.into())),
         };
-        let caller = self.core.caller();
+        let caller = self.core.caller(self.trace);
         let dispatched =
             self.core.deliver(&caller, target.actor.as_str().as_bytes(), M::NAME.as_bytes(), &payload);
         State::Here(Box::pin(async move {
@@ -199,6 +214,8 @@ impl RemoteAddr {
     /// that it arrives.
     pub fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), CallError> {
         let target = self.target()?;
+        let span = self.span::<M>(target, true);
+        let _entered = span.enter();
         if target.is_local {
             // It is in the mailbox already; the task only keeps it from being cancelled.
             return match self.send_here(target, message, None) {
@@ -215,7 +232,7 @@ impl RemoteAddr {
             link.post(Outgoing {
                 actor: &target.actor,
                 message: M::NAME,
-                trace: None,
+                trace: self.wire_trace(),
                 lane: self.lane,
                 payload,
                 tail,
@@ -242,11 +259,60 @@ impl RemoteAddr {
         self.send(Shutdown)
     }
 
+    /// Watches the actor: ends when it does, when its server shuts down or when the connection to it is lost, and at once
+    /// when it is not there. Exactly one notice comes of each watch. It is on its way when this returns.
+    ///
+    /// What is watched is one start of the actor: when it is started again, the watch has ended. Watch the actor `node` for the
+    /// server as a whole.
+    ///
+    /// # Errors
+    /// When the address was made from text that is no name.
+    pub fn terminated(&self) -> Result<Termination, NameError> {
+        Ok(terminated(&self.core, self.reference()?))
+    }
+
     /// Waits until the connection to the server has ended; returns at once when there is none.
     pub async fn disconnected(&self) {
         let Ok(target) = &self.target else { return };
         let Some(link) = target.peer.current() else { return };
         link.ended().await;
+    }
+}
+
+/// A number that no other sender of this process has.
+pub(super) fn fresh_lane() -> u64 {
+    static LANES: AtomicU64 = AtomicU64::new(1);
+    LANES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Sends a call over that connection, whether or not it is the one that others are sent over.
+pub(super) fn send_over<M: RemoteMessage>(
+    link: &Arc<Link>,
+    actor: &ActorName,
+    lane: u64,
+    message: &M,
+    timeout: Duration,
+) -> CallFuture<M> {
+    let state = call_over(link, actor, lane, None, message, timeout);
+    CallFuture { state, span: CallSpan::NONE, message: PhantomData }
+}
+
+fn call_over<M: RemoteMessage>(
+    link: &Arc<Link>,
+    actor: &ActorName,
+    lane: u64,
+    trace: Option<Trace>,
+    message: &M,
+    timeout: Duration,
+) -> State<M> {
+    let now = now();
+    let sent = with_payload(message, |payload, tail| {
+        let outgoing = Outgoing { actor, message: M::NAME, trace, lane, payload, tail };
+        link.call(outgoing, now, now + timeout)
+    });
+    match sent {
+        Ok(Ok(key)) => State::Sent(Sent { link: Arc::clone(link), key, is_over: false }),
+        Ok(Err(why)) | Err(why) => State::Failed(Some(why.into())),
     }
 }
 
@@ -307,6 +373,8 @@ fn outcome<M: RemoteMessage>(status: Status, bytes: &Bytes) -> Result<M::Result,
             Failure::ReplyMalformed.into()
         }),
         Status::Refused(why) => Err(why.into()),
+        // The receiver keeps the same deadline, and may be the first to notice.
+        Status::Failed(Failure::Cancelled) => Err(Unknown::Deadline.into()),
         Status::Failed(why) => Err(why.into()),
     }
 }
@@ -344,6 +412,7 @@ impl<M: RemoteMessage> State<M> {
 #[must_use = "the call is cancelled when this is dropped"]
 pub struct CallFuture<M: RemoteMessage> {
     state: State<M>,
+    span: CallSpan,
     message: PhantomData<fn(M)>,
 }
 
@@ -354,7 +423,9 @@ impl<M: RemoteMessage> Future for CallFuture<M> {
     type Output = Result<M::Result, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match &mut self.state {
+        let this = &mut *self;
+        let _entered = this.span.enter();
+        let result = match &mut this.state {
             State::Sent(sent) => {
                 let reply = ready!(sent.link.poll_call(sent.key, cx.waker()));
                 sent.is_over = true;
@@ -364,7 +435,8 @@ impl<M: RemoteMessage> Future for CallFuture<M> {
             State::Failed(why) => Err(why.take().expect("a future is not polled after it is ready")),
         };
         // The call's number may mean another call from now on.
-        self.state = State::Failed(None);
+        this.state = State::Failed(None);
+        this.span.ended_with(result.as_ref().err());
         Poll::Ready(result)
     }
 }

@@ -11,12 +11,12 @@ use super::{
     core::Core,
     manage::Ping,
     peers::link_to,
-    {NODE_ACTOR, Node},
+    {Exports, NODE_ACTOR, Node, RestartPolicy, TerminationReason},
 };
 use crate::{
     address::Address,
     cookie::Cookie,
-    error::NotSent,
+    error::{NotSent, Refusal},
     id::ServerId,
     resolve::{Resolve, Resolving},
     transport::MemoryNetwork,
@@ -80,6 +80,35 @@ async fn a_node_is_freed_with_its_last_handle() {
     is_freed("a node that was used", core).await;
 }
 
+#[actix::test]
+async fn a_node_is_freed_whose_actor_is_about_to_be_started_again() {
+    struct Mortal;
+    impl actix::Actor for Mortal {
+        type Context = actix::Context<Self>;
+        fn started(&mut self, _: &mut Self::Context) {
+            panic!("as the test wants")
+        }
+    }
+    let node = Net::new().start("server").await;
+    let made = Arc::new(());
+    let kept = Arc::clone(&made);
+    let policy =
+        RestartPolicy { first_pause: Duration::MAX, max_pause: Duration::MAX, ..RestartPolicy::default() };
+    let make = move || {
+        assert!(Arc::strong_count(&kept) > 1);
+        Exports::start(Mortal)
+    };
+    node.export_supervised("mortal", policy, make).unwrap();
+    let (remote, restarting) = (node.remote("server", "mortal"), Err(Refusal::Restarting.into()));
+    while remote.ping().await != restarting {
+        tokio::task::yield_now().await;
+    }
+    let core = watch(&node);
+    drop((node, remote));
+    is_freed("a node with a supervisor", core).await;
+    eventually("what makes the actor is dropped", || Arc::strong_count(&made) == 1).await;
+}
+
 /// Its listener began after it had been told to stop, and went on for ever.
 #[actix::test]
 async fn a_node_is_freed_that_is_dropped_at_once() {
@@ -106,6 +135,23 @@ async fn nodes_are_freed_with_their_connections() {
     for core in cores {
         is_freed("one of two that were connected", core).await;
     }
+}
+
+#[actix::test]
+async fn nodes_are_freed_that_watch_and_are_watched() {
+    let net = Net::new();
+    let (server, client) = net.pair().await;
+    let reference = server.remote("server", NODE_ACTOR).reference().unwrap();
+    let watches = [client.terminated(&reference), server.terminated(&reference)];
+    client.remote("server", NODE_ACTOR).ping().await.unwrap();
+    let cores = [watch(&server), watch(&client)];
+    drop((server, client));
+    for core in cores {
+        is_freed("one of two, one of which watches the other", core).await;
+    }
+    let [there, here] = watches;
+    assert_eq!(there.await.reason, TerminationReason::NodeLost);
+    assert_eq!(here.await.reason, TerminationReason::NodeShutDown);
 }
 
 struct Loops {

@@ -242,6 +242,7 @@ pub(crate) fn write_control(frame: &Control, out: &mut BytesMut) {
         Control::Abort { stream } => append(ABORT, out, |out| put(&stream, out)),
         Control::Cancel { call } => append(CANCEL, out, |out| put(&call, out)),
         Control::Credit { posts } => append(CREDIT, out, |out| put(&posts, out)),
+        Control::Ping { token } => append(PING, out, |out| put(&token, out)),
         Control::Pong { token } => append(PONG, out, |out| put(&token, out)),
     }
 }
@@ -253,6 +254,7 @@ pub(crate) enum Control {
     Abort { stream: u32 },
     Cancel { call: u32 },
     Credit { posts: u32 },
+    Ping { token: u64 },
     Pong { token: u64 },
 }
 

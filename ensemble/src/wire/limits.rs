@@ -34,6 +34,9 @@ pub struct Limits {
     pub max_queued: usize,
     /// Bytes of those messages, to the same effect. Default: 256 MiB.
     pub max_queued_bytes: usize,
+    /// Actors that one peer may watch at once; also no more than half of `max_in_flight`, since each is an open call.
+    /// Default: 256.
+    pub max_watches: usize,
     /// Connections of other nodes at once. Default: 4096.
     pub max_connections: usize,
     /// Connections of other nodes that have not authenticated yet. Default: 256.
@@ -42,6 +45,10 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time for reaching one address. Default: 5 s.
     pub connect_timeout: Duration,
+    /// A peer of which nothing has come in for so long is asked for a sign of life; after three times that without any, or
+    /// when it has taken no byte of what is sent for as long, its connection is closed as lost. An actor that blocks the thread of its
+    /// node for so long makes its node look dead. [`Duration::MAX`]: never. Default: 5 s.
+    pub keep_alive: Duration,
     /// Deadline of a call that sets none. Default: 5 s.
     pub call_timeout: Duration,
     /// Time that a node gives itself to answer what it has accepted when it shuts down. Default: 10 s.
@@ -56,10 +63,12 @@ impl Default for Limits {
             max_in_flight_bytes: 256 << 20,
             max_queued: 1024,
             max_queued_bytes: 256 << 20,
+            max_watches: 256,
             max_connections: 4096,
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(5),
             call_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
         }

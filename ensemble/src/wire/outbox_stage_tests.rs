@@ -1,6 +1,9 @@
 //! What becomes of a call that ends at each stage of its way.
 
+use std::time::Duration;
+
 use super::{harness::*, *};
+use crate::wire::frame::Frame;
 
 /// A call at each stage of its way, and whether the peer may have begun it.
 fn at_each_stage(mut check: impl FnMut(&str, Pair, usize, bool)) {
@@ -133,4 +136,27 @@ fn a_peer_cannot_answer_what_it_has_not_got() {
         pair.a.outbox.close(NotSent::ConnectionLost);
         assert_eq!(reply(&mut pair, call), unexpected, "{stage}: after the end");
     });
+}
+
+#[test]
+fn what_is_left_of_its_time_goes_with_a_call() {
+    let mut pair = Pair::connecting(limits(), limits());
+    pair.call_within(1, 10, 50);
+    pair.call_within(1, 10_000, 50);
+    pair.now += Duration::from_millis(30);
+    pair.open();
+    let mut bytes = BytesMut::new();
+    pair.a.outbox.take_output(&mut bytes, pair.now);
+    let block = bytes.freeze();
+    let mut left_ms = Vec::new();
+    let mut at = 0;
+    while let Some(range) = frame::first(&block, at).unwrap() {
+        at = range.end;
+        match frame::read(&block[range]).unwrap() {
+            Frame::Message { head: Head::Request { timeout_ms, .. }, .. }
+            | Frame::Open { head: Head::Request { timeout_ms, .. }, .. } => left_ms.push(timeout_ms),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(left_ms, [20, 20]);
 }

@@ -24,6 +24,7 @@ impl Status {
                 Refusal::Overloaded => 4,
                 Refusal::Malformed => 5,
                 Refusal::ShuttingDown => 6,
+                Refusal::Restarting => 7,
                 Refusal::Other(code) => code,
             },
             Self::Failed(failure) => match failure {
@@ -47,7 +48,8 @@ impl Status {
             4 => Self::Refused(Refusal::Overloaded),
             5 => Self::Refused(Refusal::Malformed),
             6 => Self::Refused(Refusal::ShuttingDown),
-            7..=31 => Self::Refused(Refusal::Other(code)),
+            7 => Self::Refused(Refusal::Restarting),
+            8..=31 => Self::Refused(Refusal::Other(code)),
             32 => Self::Failed(Failure::Died),
             33 => Self::Failed(Failure::Cancelled),
             34 => Self::Failed(Failure::ReplyTooLarge),
@@ -73,6 +75,7 @@ mod tests {
     fn the_numbers_are_pinned() {
         assert_eq!(Status::Done.code(), 0);
         assert_eq!(Status::Refused(Refusal::ShuttingDown).code(), 6);
+        assert_eq!(Status::Refused(Refusal::Restarting).code(), 7);
         assert_eq!(Status::Failed(Failure::Died).code(), 32);
     }
 }

@@ -14,6 +14,7 @@ on_every_transport!(
     two_nodes_call_each_other_in_turn,
     a_node_calls_back_over_the_connection_that_came_in,
     the_node_tells_of_its_actors_and_connections,
+    a_trace_goes_with_its_messages,
 );
 
 async fn a_call_has_its_result(net: Net) {
@@ -131,6 +132,23 @@ async fn a_node_calls_back_over_the_connection_that_came_in(net: Net) {
     client.remote("server", "tester").send(Record(1)).await.unwrap();
     assert_eq!(server.remote("client", "tester").send(Record(7)).await, Ok(1));
     assert_eq!(shared.seen(), [7]);
+}
+
+async fn a_trace_goes_with_its_messages(net: Net) {
+    let (server, _, client) = net.pair().await;
+    let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for node in [&client, &server] {
+        let plain = node.remote("server", "tester");
+        let traced = plain.clone().with_trace(text.parse().unwrap());
+        for bytes in [0, 300_000] {
+            // One that waits for the connection, one that goes out at once, and chunks.
+            let message = || Traced { filler: echo(bytes).0, trace: None };
+            let calls = [traced.send(message()), plain.send(message()), traced.send(message())];
+            for (call, expected) in calls.into_iter().zip([Some(text), None, Some(text)]) {
+                assert_eq!(call.await.unwrap().as_deref(), expected);
+            }
+        }
+    }
 }
 
 async fn the_node_tells_of_its_actors_and_connections(net: Net) {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use actix::prelude::*;
-use ensemble::{Address, Cookie, Exports, Limits, MemoryNetwork, Node, NodeBuilder, RemoteMessage};
+use ensemble::{
+    Address, Caller, Cookie, Exports, Limits, MemoryNetwork, Node, NodeBuilder, RemoteMessage, TraceContext,
+};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tempfile::TempDir;
@@ -167,6 +169,8 @@ pub(crate) fn with_messages(exports: Exports<Tester>) -> Exports<Tester> {
         .message::<Hold>()
         .message::<Occupy>()
         .message::<Panic>()
+        .message::<Stop>()
+        .message::<Traced>()
         .message::<Bounce>()
         .message::<Make>()
         .message::<PanicsWhenRead>()
@@ -216,6 +220,10 @@ message!(
     Panic() -> "()", "test.panic"
 );
 message!(
+    /// Makes the actor stop by itself.
+    Stop() -> "()", "test.stop"
+);
+message!(
     /// Goes back and forth between two servers so many times.
     Bounce(u32, String, String) -> "Result<u32, String>", "test.bounce"
 );
@@ -237,6 +245,31 @@ pub(crate) fn echo(bytes: usize) -> Echo {
     let mut data = pattern.repeat(bytes / pattern.len() + 1);
     data.truncate(bytes);
     Echo(ByteBuf::from(data))
+}
+
+/// The trace that it belongs to comes back, as text. It can be long.
+#[derive(Debug, Message, Serialize, Deserialize)]
+#[rtype(result = "Option<String>")]
+pub(crate) struct Traced {
+    pub(crate) filler: ByteBuf,
+    #[serde(skip)]
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl RemoteMessage for Traced {
+    const NAME: &'static str = "test.traced";
+
+    fn received_from(&mut self, caller: &Caller) {
+        self.trace = caller.trace();
+    }
+}
+
+impl Handler<Traced> for Tester {
+    type Result = Option<String>;
+
+    fn handle(&mut self, message: Traced, _: &mut Context<Self>) -> Option<String> {
+        message.trace.map(|trace| trace.to_string())
+    }
 }
 
 /// Its reader panics.
@@ -364,6 +397,14 @@ impl Handler<Panic> for Tester {
 
     fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
         panic!("as the test wants")
+    }
+}
+
+impl Handler<Stop> for Tester {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }
 

@@ -14,6 +14,7 @@ on_every_transport!(
     a_type_that_panics_spoils_its_own_call_only,
     a_panic_that_nothing_catches_ends_the_connection_at_once,
     a_deadline_ends_a_call_on_both_sides,
+    a_call_whose_time_is_up_is_not_begun,
     a_huge_timeout_is_no_error,
     a_call_that_is_dropped_is_not_begun,
     calls_under_way_end_when_the_server_goes,
@@ -103,6 +104,30 @@ async fn a_deadline_ends_a_call_on_both_sides(net: Net) {
     })
     .await;
     assert_eq!(remote.send(Record(3)).await, Ok(3));
+}
+
+async fn a_call_whose_time_is_up_is_not_begun(net: Net) {
+    let (server, shared, client) = net.pair().await;
+    let remote = client.remote("server", "tester").with_timeout(LONG);
+    let busy = remote.send(Occupy());
+    client.remote("server", NODE_ACTOR).ping().await.unwrap();
+    let brief = remote.clone().with_timeout(Duration::from_millis(20));
+    // Kept, so that no cancel is sent: the server sees for itself that the time is up.
+    let expired: Vec<_> = (0..5).map(|number| brief.send(Record(number))).collect();
+    // Frames arrive in their order: when this is answered, they have.
+    client.remote("server", NODE_ACTOR).ping().await.unwrap();
+    let node = server.remote("server", NODE_ACTOR);
+    eventually("the server has given them up", async || {
+        node.send(ListConnections).await.unwrap()[0].calls_in == 1
+    })
+    .await;
+    shared.open();
+    busy.await.unwrap();
+    assert_eq!(remote.send(Seen()).await, Ok(vec![]));
+    for call in expired {
+        // Whichever side noticed first.
+        assert_eq!(call.await, Err(CallError::Unknown(Unknown::Deadline)));
+    }
 }
 
 async fn a_huge_timeout_is_no_error(net: Net) {

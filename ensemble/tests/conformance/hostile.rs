@@ -119,6 +119,8 @@ macro_rules! on_every_socket {
 on_every_socket!(
     what_is_no_handshake_is_refused,
     silent_peers_are_dropped_in_time,
+    a_request_is_given_up_when_the_time_it_names_is_over,
+    watches_that_are_malformed_or_too_many_are_refused,
     frames_against_the_protocol_end_their_connection_only,
     a_peer_that_never_reads_holds_up_nobody,
     peers_that_do_not_authenticate_are_limited,
@@ -176,10 +178,12 @@ async fn silent_peers_are_dropped_in_time(net: Net) {
     // The other way round: what answers at an address says nothing, or nonsense.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at: Address = format!("tcp:{}", listener.local_addr().unwrap()).parse().unwrap();
-    client.set_route("odd".parse().unwrap(), vec![at]);
+    client.set_route("odd".parse().unwrap(), vec![at.clone()]);
     let odd = client.remote("odd", "tester").with_timeout(LONG);
     let timed_out = NotSent::Unreachable(ConnectFailure::TimedOut);
     assert_eq!(odd.ping().await, Err(timed_out.into()));
+    // So that it is tried again at once.
+    client.set_route("odd".parse().unwrap(), vec![at]);
     let answer = async {
         let (_silent, _) = listener.accept().await.unwrap();
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -188,6 +192,51 @@ async fn silent_peers_are_dropped_in_time(net: Net) {
     };
     let (call, _socket) = tokio::join!(odd.ping(), answer);
     assert_eq!(call, Err(NotSent::Unreachable(ConnectFailure::Protocol).into()));
+}
+
+/// Whoever has sent it does nothing more.
+async fn a_request_is_given_up_when_the_time_it_names_is_over(net: Net) {
+    let (server, shared, _) = net.pair().await;
+    let mut raw = Raw::authenticated(&server.addresses()[0], &net.cookie, "raw").await;
+    raw.say(&request(1, "test.occupy", &[])).await;
+    raw.say_frame(1, &[number(2), number(20), route("tester", "test.record"), vec![9]].concat()).await;
+    let mut reply = [0; 7];
+    raw.0.read_exact(&mut reply).await.unwrap();
+    // A reply to the second, with status 33.
+    assert_eq!(reply, [0, 0, 0, 3, 3, 2, 33]);
+    shared.open();
+    raw.0.read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply[4..], [3, 1, 0]);
+    assert_eq!(server.remote("server", "tester").send(Seen()).await, Ok(vec![]));
+}
+
+async fn watches_that_are_malformed_or_too_many_are_refused(net: Net) {
+    let (server, _, client) = net.pair().await;
+    let mut raw = Raw::authenticated(&server.addresses()[0], &net.cookie, "raw").await;
+    let mut reply = [0; 7];
+    for (call, payload) in [(1, &[][..]), (2, &[1, 2]), (3, &[253, 1])] {
+        raw.say(&request(call, "ensemble.watch", payload)).await;
+        raw.0.read_exact(&mut reply).await.unwrap();
+        assert_eq!(reply[4..], [3, call as u8, 5], "it is malformed");
+    }
+    for number in 0..=250 {
+        raw.say(&request(number, "ensemble.watch", &[number as u8])).await;
+    }
+    for (call, number) in (300..310).zip([251, 252, 253, 254, 255, 0, 256, 257, 1, 258]) {
+        let number = [&[251][..], &u16::to_le_bytes(number)].concat();
+        raw.say(&request(call, "ensemble.watch", &number)).await;
+    }
+    // Of the last ten, the sixth and the ninth are known numbers, and the first five are in time.
+    let mut reply = [0; 9];
+    for call in [306_u16, 307, 309] {
+        raw.0.read_exact(&mut reply).await.unwrap();
+        assert_eq!(
+            reply[4..],
+            [3, 251, call.to_le_bytes()[0], call.to_le_bytes()[1], 4],
+            "{call} is too many"
+        );
+    }
+    client.remote("server", "tester").ping().await.unwrap();
 }
 
 async fn frames_against_the_protocol_end_their_connection_only(net: Net) {

@@ -9,4 +9,6 @@ mod hostile;
 mod large;
 mod lifecycle;
 mod local;
+mod supervision;
 mod threads;
+mod watching;

@@ -1,6 +1,8 @@
 //! Starting the role: opening the store off the event loop, and exporting the actor.
 
-use ensemble::{Role, RoleContext, RoleError, RoleOption, Starting};
+use std::{collections::BTreeMap, path::Path};
+
+use ensemble::{Limits, Role, RoleContext, RoleError, RoleOption, Starting};
 
 use super::options::{OPTIONS, Setup};
 use crate::{
@@ -38,6 +40,10 @@ impl Role for KvStoreRole {
 
     fn options(&self) -> &'static [RoleOption] {
         OPTIONS
+    }
+
+    fn check(&self, options: &BTreeMap<String, String>) -> Result<(), RoleError> {
+        Setup::parse(options, Path::new(""), &Limits::default()).map(drop)
     }
 
     fn start(&self, context: RoleContext) -> Starting<'_> {

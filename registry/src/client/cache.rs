@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use ensemble::{Address, ServerId};
+use ensemble::{Address, Incarnation, ServerId};
 use tokio::time::Instant;
 
 /// Servers whose addresses are remembered.
@@ -11,6 +11,7 @@ const MAX_SERVERS: usize = 1024;
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 struct Known {
+    incarnation: Incarnation,
     addresses: Vec<Address>,
     learned: Instant,
 }
@@ -41,11 +42,33 @@ impl Cache {
         }
     }
 
-    pub(super) fn learn(&mut self, now: Instant, server: &ServerId, addresses: Vec<Address>) {
+    pub(super) fn learn(
+        &mut self,
+        now: Instant,
+        server: &ServerId,
+        incarnation: Incarnation,
+        addresses: &[Address],
+    ) {
         if self.0.len() >= MAX_SERVERS && !self.0.contains_key(server) {
             self.make_room(now);
         }
-        self.0.insert(server.clone(), Known { addresses, learned: now });
+        let known = Known { incarnation, addresses: addresses.to_vec(), learned: now };
+        self.0.insert(server.clone(), known);
+    }
+
+    /// What was said of a server for another reason: what is remembered of it must not contradict.
+    pub(super) fn correct(
+        &mut self,
+        now: Instant,
+        server: &ServerId,
+        incarnation: Incarnation,
+        addresses: &[Address],
+    ) {
+        if let Some(known) = self.0.get_mut(server)
+            && (known.incarnation != incarnation || known.addresses != addresses)
+        {
+            *known = Known { incarnation, addresses: addresses.to_vec(), learned: now };
+        }
     }
 
     pub(super) fn forget(&mut self, server: &ServerId) {
@@ -76,12 +99,15 @@ mod tests {
         vec![text.parse().unwrap()]
     }
 
+    const FIRST: Incarnation = Incarnation::from_bytes([1; 16]);
+    const SECOND: Incarnation = Incarnation::from_bytes([2; 16]);
+
     #[test]
     fn an_address_is_fresh_stale_or_forgotten() {
         let now = Instant::now();
         let mut cache = Cache::default();
         assert_eq!(cache.get(now, &id("a")), Remembered::Nothing);
-        cache.learn(now, &id("a"), at("mem:1"));
+        cache.learn(now, &id("a"), FIRST, &at("mem:1"));
         let before = now + MAX_AGE - Duration::from_millis(1);
         assert_eq!(cache.get(before, &id("a")), Remembered::Fresh(at("mem:1")));
         assert_eq!(cache.get(now + MAX_AGE, &id("a")), Remembered::Stale(at("mem:1")));
@@ -90,18 +116,35 @@ mod tests {
     }
 
     #[test]
+    fn a_new_incarnation_or_address_corrects_what_is_remembered() {
+        let now = Instant::now();
+        let mut cache = Cache::default();
+        cache.correct(now, &id("a"), FIRST, &at("mem:1"));
+        assert_eq!(cache.get(now, &id("a")), Remembered::Nothing);
+        cache.learn(now, &id("a"), FIRST, &at("mem:1"));
+        let later = now + MAX_AGE;
+        // What is the same is not fresh because of it: nobody asked for the server's own sake.
+        cache.correct(later, &id("a"), FIRST, &at("mem:1"));
+        assert_eq!(cache.get(later, &id("a")), Remembered::Stale(at("mem:1")));
+        cache.correct(later, &id("a"), SECOND, &at("mem:1"));
+        assert_eq!(cache.get(later, &id("a")), Remembered::Fresh(at("mem:1")));
+        cache.correct(later, &id("a"), SECOND, &at("mem:2"));
+        assert_eq!(cache.get(later, &id("a")), Remembered::Fresh(at("mem:2")));
+    }
+
+    #[test]
     fn a_full_cache_lets_go_of_the_oldest() {
         let start = Instant::now();
         let mut cache = Cache::default();
         let moment = |n: usize| start + Duration::from_millis(n as u64);
         for n in 0..=MAX_SERVERS {
-            cache.learn(moment(n), &id(&format!("s{n}")), at("mem:1"));
+            cache.learn(moment(n), &id(&format!("s{n}")), FIRST, &at("mem:1"));
         }
         assert_eq!(cache.0.len(), MAX_SERVERS);
         let now = moment(MAX_SERVERS);
         assert_eq!(cache.get(now, &id("s0")), Remembered::Nothing);
         assert_eq!(cache.get(now, &id("s1")), Remembered::Fresh(at("mem:1")));
-        cache.learn(now + MAX_AGE, &id("new"), at("mem:1"));
+        cache.learn(now + MAX_AGE, &id("new"), FIRST, &at("mem:1"));
         assert_eq!(cache.0.len(), 1);
     }
 }

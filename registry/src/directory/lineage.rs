@@ -12,6 +12,15 @@ pub const MAX_PREDECESSORS: usize = 16;
 pub(super) struct Lineage(VecDeque<Incarnation>);
 
 impl Lineage {
+    /// These incarnations, the oldest first.
+    pub(super) fn of(incarnations: impl IntoIterator<Item = Incarnation>) -> Self {
+        let mut lineage = Self::default();
+        for incarnation in incarnations {
+            lineage.accept(incarnation);
+        }
+        lineage
+    }
+
     /// The incarnation is the newest from now on.
     pub(super) fn accept(&mut self, incarnation: Incarnation) {
         if self.0.back() == Some(&incarnation) {
@@ -26,6 +35,11 @@ impl Lineage {
     /// Whether another came after it.
     pub(super) fn is_superseded(&self, incarnation: Incarnation) -> bool {
         self.predecessors().any(|other| other == incarnation)
+    }
+
+    /// All of them, the oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Incarnation> {
+        self.0.iter().copied()
     }
 
     /// All but the newest, the oldest first.
@@ -48,16 +62,26 @@ impl Remembered {
         Self { lineages: HashMap::new(), order: BTreeMap::new(), next: 0, limit }
     }
 
-    pub(super) fn keep(&mut self, id: ServerId, lineage: Lineage) {
+    /// Says which id had to be forgotten for it.
+    pub(super) fn keep(&mut self, id: ServerId, lineage: Lineage) -> Option<ServerId> {
         self.take(&id);
         self.order.insert(self.next, id.clone());
         self.lineages.insert(id, (self.next, lineage));
         self.next += 1;
-        if self.order.len() > self.limit
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.lineages.remove(&oldest);
+        if self.order.len() <= self.limit {
+            return None;
         }
+        let (_, oldest) = self.order.pop_first()?;
+        self.lineages.remove(&oldest);
+        Some(oldest)
+    }
+
+    pub(super) fn get(&self, id: &ServerId) -> Option<&Lineage> {
+        self.lineages.get(id).map(|(_, lineage)| lineage)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ServerId, &Lineage)> {
+        self.lineages.iter().map(|(id, (_, lineage))| (id, lineage))
     }
 
     pub(super) fn take(&mut self, id: &ServerId) -> Option<Lineage> {
@@ -67,7 +91,7 @@ impl Remembered {
     }
 
     pub(super) fn is_superseded(&self, id: &ServerId, incarnation: Incarnation) -> bool {
-        self.lineages.get(id).is_some_and(|(_, lineage)| lineage.is_superseded(incarnation))
+        self.get(id).is_some_and(|lineage| lineage.is_superseded(incarnation))
     }
 }
 
@@ -113,8 +137,8 @@ mod tests {
         lineage.accept(incarnation(1));
         lineage.accept(incarnation(2));
         let mut remembered = Remembered::new(2);
-        for n in [1, 2, 1, 3] {
-            remembered.keep(id(n), lineage.clone());
+        for (n, forgotten) in [(1, None), (2, None), (1, None), (3, Some(id(2)))] {
+            assert_eq!(remembered.keep(id(n), lineage.clone()), forgotten);
         }
         let known = |n| remembered.is_superseded(&id(n), incarnation(1));
         assert_eq!([known(1), known(2), known(3)], [true, false, true]);

@@ -197,13 +197,11 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        let Self { now_ms, holders, accepted } = self;
-        for holder in holders.values_mut() {
-            holder.heard_ms = *now_ms;
+        for holder in self.holders.values_mut() {
+            holder.heard_ms = self.now_ms;
             holder.doubted = true;
             holder.signs_of_life = 0;
         }
-        accepted.retain(|id, _| holders.contains_key(id));
     }
 }
 
@@ -218,7 +216,7 @@ struct Bench {
     disk: BTreeMap<ServerId, StoredEntry>,
     written: Revision,
     restarts: u8,
-    /// Each incarnation that was ever seen with an id, in order; kept only while nothing may be forgotten.
+    /// Each incarnation that was ever seen with an id, in order.
     seen: BTreeMap<u8, Vec<Incarnation>>,
 }
 
@@ -354,7 +352,6 @@ impl Bench {
         self.written = self.directory.revision();
         self.model.restart();
         self.questions.clear();
-        self.seen.clear();
     }
 
     fn follow(directory: &Directory, now: Duration, view: &mut View) {
@@ -393,13 +390,13 @@ impl Bench {
         for write in self.directory.writes_since(self.written).expect("an operation does not outrun the log")
         {
             match write {
-                Write::Put(entry) => self.disk.insert(entry.server.id.clone(), entry),
+                Write::Put(entry) => self.disk.insert(entry.id().clone(), entry),
                 Write::Remove(id) => self.disk.remove(&id),
             };
         }
         self.written = self.directory.revision();
-        let stored: Vec<_> = self.disk.values().cloned().collect();
-        assert_eq!(stored, self.directory.stored_all());
+        let stored = self.directory.stored_all().into_iter().map(|entry| (entry.id().clone(), entry));
+        assert_eq!(self.disk, stored.collect());
     }
 
     fn check(&mut self) {

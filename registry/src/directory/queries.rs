@@ -9,6 +9,7 @@ use std::{
 use ensemble::{RoleName, ServerId};
 
 use super::{
+    lineage::Lineage,
     options::Options,
     outcome::Write,
     state::{Directory, Entry},
@@ -112,20 +113,27 @@ impl Directory {
                 Event::Suspected { .. } | Event::Recovered => {}
             }
         }
+        for (_, id) in self.forgotten.iter().filter(|(revision, _)| *revision > since.number) {
+            touched.insert(id, self.stored(id));
+        }
         let write = |(id, stored): (&ServerId, Option<StoredEntry>)| {
             stored.map_or_else(|| Write::Remove(id.clone()), Write::Put)
         };
         Ok(touched.into_iter().map(write).collect())
     }
 
-    /// What to keep on disk of one server.
+    /// What to keep on disk of one id.
     pub fn stored(&self, id: &ServerId) -> Option<StoredEntry> {
-        self.entries.get(id).map(stored_form)
+        match self.entries.get(id) {
+            Some(entry) => Some(stored_form(entry)),
+            None => self.remembered.get(id).map(|lineage| gone_form(id, lineage)),
+        }
     }
 
-    /// What to keep on disk, all of it.
+    /// What to keep on disk, all of it: servers in the order of their ids, and then the ids that are gone.
     pub fn stored_all(&self) -> Vec<StoredEntry> {
-        self.entries.values().map(stored_form).collect()
+        let gone = self.remembered.all().map(|(id, lineage)| gone_form(id, lineage));
+        self.entries.values().map(stored_form).chain(gone).collect()
     }
 
     pub(super) fn info(&self, entry: &Entry, now: Duration) -> ServerInfo {
@@ -149,11 +157,15 @@ impl Directory {
 }
 
 fn stored_form(entry: &Entry) -> StoredEntry {
-    StoredEntry {
+    StoredEntry::Server {
         server: (*entry.server).clone(),
         announced_at_ms: millis(entry.announced_at),
         superseded: entry.lineage.predecessors().collect(),
     }
+}
+
+fn gone_form(id: &ServerId, lineage: &Lineage) -> StoredEntry {
+    StoredEntry::Gone { id: id.clone(), incarnations: lineage.all().collect() }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -2,7 +2,7 @@
 //! the deadlines and the log of changes. What to do when is decided in `decisions`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -36,7 +36,7 @@ use crate::{Announcement, Event, GoneReason, StoredEntry, SuspectReason};
 /// and comes back with [`Directory::resolve_contest`]. A dead holder is replaced; a live one keeps the id. An
 /// incarnation that was once followed by another of the same id is *superseded* and refused from then on, also
 /// when the other one is gone. This memory has bounds: [`MAX_PREDECESSORS`](crate::MAX_PREDECESSORS) of one id, and
-/// [`Options::max_remembered`] ids that are gone; of the latter nothing is kept on disk.
+/// [`Options::max_remembered`] ids that are gone. It is kept on disk.
 ///
 /// # What follows a decision
 /// After each operation the caller asks [`Directory::writes_since`] what to keep on disk and
@@ -82,6 +82,8 @@ pub struct Directory {
     /// When something is due for an entry, in order: each entry is here once, with its own `deadline`.
     pub(super) deadlines: BTreeSet<(Duration, ServerId)>,
     pub(super) remembered: Remembered,
+    /// Ids that are no longer remembered, each with the revision at which it was forgotten: as many as changes are kept.
+    pub(super) forgotten: VecDeque<(u64, ServerId)>,
     pub(super) log: ChangeLog,
 }
 
@@ -114,6 +116,7 @@ impl Directory {
             roles: RoleIndex::default(),
             deadlines: BTreeSet::new(),
             remembered: Remembered::new(options.max_remembered),
+            forgotten: VecDeque::new(),
             log: ChangeLog::new(history, options.max_changes),
             options,
         }
@@ -130,7 +133,7 @@ impl Directory {
         let mut directory = Self::new(history, options);
         let mut refused = Vec::new();
         for entry in stored {
-            let id = entry.server.id.clone();
+            let id = entry.id().clone();
             if let Err(refusal) = directory.restore_one(now, entry) {
                 refused.push((id, refusal));
             }
@@ -139,17 +142,23 @@ impl Directory {
     }
 
     fn restore_one(&mut self, now: Duration, stored: StoredEntry) -> Result<(), Refusal> {
-        let server = self.options.check(stored.server)?;
+        let (server, announced_at_ms, superseded) = match stored {
+            StoredEntry::Server { server, announced_at_ms, superseded } => {
+                (server, announced_at_ms, superseded)
+            }
+            StoredEntry::Gone { id, incarnations } => {
+                self.remember(id, Lineage::of(incarnations));
+                return Ok(());
+            }
+        };
+        let server = self.options.check(server)?;
         let limit = self.options.max_servers;
         if self.entries.len() >= limit && !self.entries.contains_key(&server.id) {
             return Err(Refusal::TooManyServers { limit });
         }
-        let mut lineage = Lineage::default();
-        for incarnation in stored.superseded {
-            lineage.accept(incarnation);
-        }
+        let lineage = Lineage::of(superseded);
         // A clock that was set back must not make a server younger than nothing.
-        let announced_at = Duration::from_millis(stored.announced_at_ms).min(now);
+        let announced_at = Duration::from_millis(announced_at_ms).min(now);
         self.insert(now, Arc::new(server), announced_at, lineage);
         Ok(())
     }
@@ -242,9 +251,17 @@ impl Directory {
 
     pub(super) fn remove(&mut self, id: &ServerId, reason: GoneReason) {
         if let Some(entry) = self.take_out(id) {
-            self.remembered.keep(id.clone(), entry.lineage);
             self.log.push(id.clone(), entry.server.incarnation, Event::Gone { reason });
+            self.remember(id.clone(), entry.lineage);
         }
+    }
+
+    fn remember(&mut self, id: ServerId, lineage: Lineage) {
+        let Some(forgotten) = self.remembered.keep(id, lineage) else { return };
+        if self.forgotten.len() == self.options.max_changes {
+            self.forgotten.pop_front();
+        }
+        self.forgotten.push_back((self.log.current().number, forgotten));
     }
 }
 

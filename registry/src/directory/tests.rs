@@ -348,12 +348,55 @@ fn only_what_has_to_survive_is_written() {
     assert!(directory.withdraw(ms(2), &id("b"), None));
     let open = contest(&mut directory, 3, server("a", 2, &[]));
     assert!(matches!(directory.resolve_contest(ms(4), open, false), Ok(Announced::Accepted { .. })));
-    let stored =
-        StoredEntry { server: server("a", 2, &[]), announced_at_ms: 4, superseded: vec![incarnation(1)] };
-    let writes = vec![Write::Put(stored.clone()), Write::Remove(id("b"))];
+    let stored = StoredEntry::Server {
+        server: server("a", 2, &[]),
+        announced_at_ms: 4,
+        superseded: vec![incarnation(1)],
+    };
+    let gone = StoredEntry::Gone { id: id("b"), incarnations: vec![incarnation(1)] };
+    let writes = vec![Write::Put(stored.clone()), Write::Put(gone.clone())];
     assert_eq!(directory.writes_since(seen), Ok(writes));
     assert_eq!(directory.stored(&id("a")), Some(stored));
-    assert_eq!(directory.stored_all().len(), 2);
+    assert_eq!(directory.stored(&id("b")), Some(gone));
+    assert_eq!(directory.stored_all().len(), 3);
+}
+
+#[test]
+fn ids_that_are_forgotten_are_removed_from_the_disk() {
+    let mut directory =
+        Directory::new(HISTORY, Options { max_remembered: 1, max_servers: 9, max_changes: 0, ..options() });
+    for name in ["a", "b", "c"] {
+        accept(&mut directory, 0, server(name, 1, &[]));
+    }
+    assert!(directory.withdraw(ms(1), &id("a"), None));
+    let seen = directory.revision();
+    assert!(directory.withdraw(ms(2), &id("b"), None));
+    let gone = |name| Write::Put(StoredEntry::Gone { id: id(name), incarnations: vec![incarnation(1)] });
+    assert_eq!(directory.writes_since(seen), Ok(vec![Write::Remove(id("a")), gone("b")]));
+    let seen = directory.revision();
+    // One that is there again is not removed.
+    accept(&mut directory, 3, server("a", 2, &[]));
+    assert!(directory.withdraw(ms(4), &id("c"), None));
+    let writes = directory.writes_since(seen).unwrap();
+    assert!(matches!(&writes[..], [Write::Put(StoredEntry::Server { .. }), Write::Remove(_), Write::Put(_)]));
+    assert_eq!(writes[1..], [Write::Remove(id("b")), gone("c")]);
+    assert_eq!(directory.writes_since(directory.revision()), Ok(vec![]));
+}
+
+#[test]
+fn a_superseded_incarnation_does_not_come_back_through_a_restart() {
+    let mut before = directory();
+    accept(&mut before, 0, server("a", 1, &[]));
+    let open = contest(&mut before, 1, server("a", 2, &[]));
+    assert!(matches!(before.resolve_contest(ms(2), open, false), Ok(Announced::Accepted { .. })));
+    assert!(before.withdraw(ms(3), &id("a"), None));
+    let Restored { mut directory, .. } =
+        Directory::restore(ms(4), incarnation(77), options(), before.stored_all());
+    assert!(directory.is_empty());
+    assert_eq!(beat(&mut directory, 5, "a", 1), Heartbeat::Superseded);
+    assert!(matches!(directory.announce(ms(5), server("a", 1, &[])), Err(Refusal::Superseded { .. })));
+    accept(&mut directory, 6, server("a", 3, &[]));
+    assert_eq!(beat(&mut directory, 7, "a", 2), Heartbeat::Superseded);
 }
 
 #[test]

@@ -3,15 +3,24 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use ensemble::{Address, HomeError, Incarnation, Node, NodeBuilder, StartError};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
-use super::{backoff::Backoff, error::JoinError, keeper::Keeper};
+use super::{error::JoinError, keeper::Keeper};
 use crate::{
     Announcement, Client, ClientError,
+    backoff::Backoff,
     messages::{Denied, Lease},
     server_id,
 };
@@ -94,7 +103,11 @@ impl Join for NodeBuilder {
 /// - Without an address to listen at, the node listens at the UNIX socket of its id in the home.
 /// - The registry is the one at the UNIX socket of [`SERVER`](crate::SERVER) in the home, unless another was named.
 /// - From then on the node keeps its lease by itself, also when the registry goes away and comes back, and resolves
-///   other servers through it. When it shuts down, it withdraws first.
+///   other servers through it. Roles that are added to it are announced at once. When it shuts down, it withdraws first.
+/// - The lease is kept also while the thread of the node's connections is held up, by an actor that blocks or a flood of
+///   messages: for half a lease a thread of its own sends the heartbeats. A server whose thread is held up for longer does
+///   nothing for anybody: it is suspect after a lease at most, and loses its lease after one and a half. When its thread
+///   goes on, it announces itself anew.
 /// - When another server takes over its id (possible only once nothing answered at this node's addresses, or its
 ///   lease had ended), the node logs an error and shuts down: others already reach the new one, and two servers that
 ///   work under one id are what an id is there to prevent.
@@ -152,9 +165,20 @@ pub async fn enter(node: &Node, registry: Address) -> Result<Client, JoinError> 
     enter_as(node, registry, None).await
 }
 
+/// How far the announcement of a node has come, for the hook that takes it back.
+enum Entry {
+    /// It may have been sent.
+    Begun,
+    /// The registry has it.
+    Kept(JoinHandle<()>),
+    /// The registry does not have it, as far as can be known.
+    Failed,
+}
+
 async fn enter_as(node: &Node, registry: Address, agent: Option<String>) -> Result<Client, JoinError> {
     let client = Client::new(node, registry.clone());
-    node.set_resolver(std::sync::Arc::new(client.clone()));
+    node.set_resolver(Arc::new(client.clone()));
+    let changes = node.changes();
     let announcement = Announcement {
         id: node.server().clone(),
         incarnation: node.incarnation(),
@@ -163,28 +187,56 @@ async fn enter_as(node: &Node, registry: Address, agent: Option<String>) -> Resu
         agent: Some(agent.unwrap_or_else(|| AGENT.to_owned())),
         pid: Some(std::process::id()),
     };
-    let (id, incarnation) = (announcement.id.clone(), announcement.incarnation);
+    // Before the announcement: a node that shuts down in the meantime must not stay behind in the registry. The hook
+    // waits for the lock, so that the withdrawal comes after whatever was announced.
+    let entry = Arc::new(Mutex::new(Entry::Begun));
+    let mut state = entry.lock().await;
+    let is_leaving = Arc::new(AtomicBool::new(false));
+    let leaving = leave(client.clone(), announcement.clone(), Arc::clone(&entry), Arc::clone(&is_leaving));
+    if !node.at_leave(leaving) {
+        return Err(JoinError::ShuttingDown);
+    }
     let lease = match announce(&client, &announcement).await {
         Ok(lease) => lease,
         Err(cause) => {
             if let ClientError::Refused(Denied::Busy | Denied::NotStored) = cause {
                 take_back(&client, &announcement).await;
             }
+            *state = Entry::Failed;
             return Err(JoinError::of(registry, cause));
         }
     };
-    let keeper = Keeper { node: node.downgrade(), client: client.clone(), announcement, lease };
-    let keeping = actix::spawn(keeper.run());
-    let leaving = client.clone();
-    node.at_leave(async move {
-        keeping.abort();
-        match timeout(LEAVE_TIMEOUT, leaving.withdraw(&id, Some(incarnation))).await {
-            Ok(Ok(_)) => tracing::debug!("withdrawn from the registry"),
-            Ok(Err(cause)) => tracing::info!(%cause, "left without telling the registry"),
-            Err(_) => tracing::info!("left without an answer from the registry"),
-        }
-    });
+    // The hook may have waited too long to go on waiting.
+    if is_leaving.load(Ordering::Acquire) {
+        take_back(&client, &announcement).await;
+        *state = Entry::Failed;
+        return Err(JoinError::ShuttingDown);
+    }
+    let keeper = Keeper::new(node, client.clone(), registry, changes, announcement, lease);
+    *state = Entry::Kept(actix::spawn(keeper.run()));
     Ok(client)
+}
+
+async fn leave(
+    client: Client,
+    announcement: Announcement,
+    entry: Arc<Mutex<Entry>>,
+    is_leaving: Arc<AtomicBool>,
+) {
+    is_leaving.store(true, Ordering::Release);
+    let withdrawn = async {
+        match std::mem::replace(&mut *entry.lock().await, Entry::Failed) {
+            Entry::Kept(keeping) => keeping.abort(),
+            Entry::Begun => {}
+            Entry::Failed => return Ok(false),
+        }
+        client.withdraw(&announcement.id, Some(announcement.incarnation)).await
+    };
+    match timeout(LEAVE_TIMEOUT, withdrawn).await {
+        Ok(Ok(_)) => tracing::debug!("withdrawn from the registry"),
+        Ok(Err(cause)) => tracing::info!(%cause, "left without telling the registry"),
+        Err(_) => tracing::info!("left without an answer from the registry"),
+    }
 }
 
 /// What the registry could not write it may list all the same, in memory: nobody is to find a server that gave up.
@@ -239,7 +291,7 @@ pub async fn connect(
     let registry = find_registry(&mut builder, registry)?;
     let node = builder.start().await?;
     let client = Client::new(&node, registry.clone());
-    node.set_resolver(std::sync::Arc::new(client.clone()));
+    node.set_resolver(Arc::new(client.clone()));
     let answered = client.remote().ping().await;
     answered.map_err(|cause| JoinError::of(registry, cause.into()))?;
     Ok((node, client))

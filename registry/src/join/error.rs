@@ -57,6 +57,9 @@ pub enum JoinError {
         #[source]
         source: Denied,
     },
+    /// The node began to shut down meanwhile. It is not announced.
+    #[error("the node is shutting down")]
+    ShuttingDown,
     /// The call failed in another way.
     #[error("the call to the registry at {registry} failed")]
     Call {

@@ -1,13 +1,13 @@
 //! The bytes of each message and each reply, pinned.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use bytes::BytesMut;
 use ensemble::codec::{decode_message, encode_message};
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::Liveness;
+use crate::{Change, Event, GoneReason, Liveness, SuspectReason};
 
 const INCARNATION: Incarnation = Incarnation::from_bytes([7; 16]);
 const INCARNATION_BYTES: [u8; 17] = [16, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
@@ -124,6 +124,48 @@ fn lookups() {
     let page_bytes = [vec![1], info_bytes(), vec![1], revision_bytes()].concat();
     reply_is::<ByRole>(page.clone(), &page_bytes);
     reply_is::<All>(page, &page_bytes);
+}
+
+#[test]
+fn changes() {
+    let message = Follow::new(revision(), 256, 10_000);
+    let bytes = [revision_bytes(), vec![251, 0, 1, 251, 16, 39]].concat();
+    message_is(&message, "registry.changes", &bytes);
+
+    let server = Arc::new(announcement());
+    let events = [
+        (
+            Event::Announced { server: Arc::clone(&server), replaced: Some(INCARNATION) },
+            [vec![0], announcement_bytes(), vec![1], INCARNATION_BYTES.to_vec()].concat(),
+        ),
+        (
+            Event::Announced { server: Arc::clone(&server), replaced: None },
+            [vec![0], announcement_bytes(), vec![0]].concat(),
+        ),
+        (Event::Updated { server }, [vec![1], announcement_bytes()].concat()),
+        (Event::Suspected { reason: SuspectReason::Disconnected }, vec![2, 0]),
+        (Event::Suspected { reason: SuspectReason::Unheard }, vec![2, 1]),
+        (Event::Recovered, vec![3]),
+        (Event::Gone { reason: GoneReason::Expired }, vec![4, 0]),
+        (Event::Gone { reason: GoneReason::Withdrawn }, vec![4, 1]),
+    ];
+    for (event, event_bytes) in events {
+        let change = Change { revision: revision(), id: id("a"), incarnation: INCARNATION, event };
+        let changes = Changes { changes: vec![change], revision: revision(), more: true };
+        let bytes = [
+            vec![0, 1],
+            revision_bytes(),
+            vec![1, b'a'],
+            INCARNATION_BYTES.to_vec(),
+            event_bytes,
+            revision_bytes(),
+            vec![1],
+        ];
+        reply_is::<Follow>(Ok(changes), &bytes.concat());
+    }
+    let compacted = NotFollowed::Compacted(Compacted { current: revision() });
+    reply_is::<Follow>(Err(compacted), &[vec![1, 0], revision_bytes()].concat());
+    reply_is::<Follow>(Err(NotFollowed::TooManyWaiting), &[1, 1]);
 }
 
 #[test]

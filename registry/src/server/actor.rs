@@ -5,18 +5,22 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WeakAddr};
 use ensemble::{Caller, Incarnation, Node, ServerId, WeakNode};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
 use super::{
+    followers::{Followed, Followers, Reply, Wait},
     probe,
     writer::{Stored, Writer},
 };
 use crate::{
     Announced, Contest, Directory, Event, Heartbeat as Beat, Refusal, Revision, ServerInfo, Write,
-    messages::{All, Announce, ByRole, Denied, Heartbeat, Lease, Lookup, MAX_PAGE, Page, Withdraw},
+    messages::{
+        All, Announce, ByRole, Denied, Follow, Heartbeat, Lease, Lookup, MAX_CHANGES_PER_POLL, MAX_PAGE,
+        MAX_WAIT_MS, NotFollowed, Page, Withdraw,
+    },
 };
 
 /// Questions to servers at once. Each lasts a second at most, and opens a connection to each address.
@@ -63,6 +67,9 @@ pub(super) struct Registry {
     /// Whose connections are watched.
     watched: HashMap<ServerId, Incarnation>,
     probes: Arc<Semaphore>,
+    followers: Followers,
+    /// Closed when the node begins to shut down.
+    closing: watch::Receiver<()>,
 }
 
 impl Actor for Registry {
@@ -73,6 +80,10 @@ impl Actor for Registry {
     }
 }
 
+fn changes(directory: &Directory, since: Revision, limit: usize) -> Followed {
+    directory.changes_since(since, limit).map_err(NotFollowed::Compacted)
+}
+
 type Deciding<T> = ResponseFuture<Result<T, Denied>>;
 
 fn denied<T: 'static>(why: Denied) -> Deciding<T> {
@@ -80,7 +91,13 @@ fn denied<T: 'static>(why: Denied) -> Deciding<T> {
 }
 
 impl Registry {
-    pub(super) fn new(node: &Node, directory: Directory, clock: Clock, writer: Writer) -> Self {
+    pub(super) fn new(
+        node: &Node,
+        directory: Directory,
+        clock: Clock,
+        writer: Writer,
+        closing: watch::Receiver<()>,
+    ) -> Self {
         Self {
             node: node.downgrade(),
             own_id: node.server().clone(),
@@ -91,6 +108,8 @@ impl Registry {
             timer: None,
             watched: HashMap::new(),
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
+            followers: Followers::default(),
+            closing,
         }
     }
 
@@ -107,7 +126,7 @@ impl Registry {
 
     /// Has the changes since the last time written, and waits for the disk in the future that it returns.
     fn store(&mut self) -> impl Future<Output = Result<(), Denied>> + use<> {
-        let writes = self.new_writes();
+        let writes = self.follow_up();
         let stored = self.submit(writes);
         async move {
             match stored {
@@ -122,15 +141,19 @@ impl Registry {
 
     /// As [`store`](Self::store), but does nothing when nothing has changed, and waits for nothing.
     fn store_later(&mut self) {
-        let writes = self.new_writes();
+        let writes = self.follow_up();
         if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
             drop(self.submit(writes));
         }
     }
 
-    /// What the changes since the last time come to on disk; `None` stands for the whole directory.
-    fn new_writes(&mut self) -> Option<Vec<Write>> {
+    /// Tells those who wait of the changes since the last time, and says what these come to on disk; `None` stands
+    /// for the whole directory.
+    fn follow_up(&mut self) -> Option<Vec<Write>> {
         let since = std::mem::replace(&mut self.written, self.directory.revision());
+        if since != self.written && !self.followers.is_empty() {
+            self.followers.tell(|since, limit| changes(&self.directory, since, limit));
+        }
         self.directory.writes_since(since).ok()
     }
 
@@ -158,6 +181,15 @@ impl Registry {
     }
 
     fn expire(&mut self) {
+        let writes = self.settle();
+        // A disk that had no room may have it by now.
+        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
+        }
+    }
+
+    /// Does what is due by now, and tells who follows; returns what that comes to on disk.
+    fn settle(&mut self) -> Option<Vec<Write>> {
         for change in self.directory.expire(self.clock.now()) {
             let (server, incarnation) = (&change.id, change.incarnation);
             match change.event {
@@ -166,11 +198,7 @@ impl Registry {
                 _ => {}
             }
         }
-        let writes = self.new_writes();
-        // A disk that had no room may have it by now.
-        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
-            drop(self.submit(writes));
-        }
+        self.follow_up()
     }
 
     /// Has the actor told when the server has no connection any more.
@@ -437,7 +465,29 @@ impl Handler<All> for Registry {
     type Result = MessageResult<All>;
 
     fn handle(&mut self, All { after, limit }: All, _: &mut Context<Self>) -> Self::Result {
+        // What the page shows is what its revision says: nothing that is due is still to come.
+        let writes = self.settle();
+        if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+            drop(self.submit(writes));
+        }
         let now = self.clock.now();
         MessageResult(self.page(limit, |limit| self.directory.page(now, after.as_ref(), limit)))
+    }
+}
+
+impl Handler<Follow> for Registry {
+    type Result = Reply;
+
+    fn handle(&mut self, message: Follow, _: &mut Context<Self>) -> Self::Result {
+        let Follow { since, limit, wait_ms, caller } = message;
+        let limit = limit.clamp(1, MAX_CHANGES_PER_POLL) as usize;
+        let found = changes(&self.directory, since, limit);
+        let is_empty = found.as_ref().is_ok_and(|found| found.changes.is_empty());
+        let Some(caller) = caller.filter(|_| is_empty && wait_ms > 0) else { return Reply::Now(found) };
+        let Some(answer) = self.followers.wait(caller.incarnation(), since, limit) else {
+            return Reply::Now(Err(NotFollowed::TooManyWaiting));
+        };
+        let longest = Duration::from_millis(wait_ms.min(MAX_WAIT_MS).into());
+        Reply::Later(Wait { answer, since, longest, closing: self.closing.clone() })
     }
 }

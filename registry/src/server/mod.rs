@@ -2,6 +2,7 @@
 //! clock, its timer, its disk and its questions to servers over the network; no decision about who has which id.
 
 mod actor;
+mod followers;
 mod probe;
 mod serve;
 mod writer;

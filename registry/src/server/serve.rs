@@ -8,6 +8,7 @@ use std::{
 
 use ensemble::{ExportError, Exports, Node};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::{
     actor::{Clock, Registry},
@@ -64,15 +65,19 @@ pub async fn serve_with(node: &Node, dir: &Path, options: Options) -> Result<(),
     }
     tracing::info!(dir = %dir.display(), servers = restored.directory.len(), "the registry is up");
     let (writer, closed) = Writer::start(snapshot).map_err(ServeError::Thread)?;
-    let registry = Registry::new(node, restored.directory, clock, writer);
+    let (open, closing) = watch::channel(());
+    let registry = Registry::new(node, restored.directory, clock, writer, closing);
     let exports = Exports::start(registry)
         .message::<messages::Announce>()
         .message::<messages::Heartbeat>()
         .message::<messages::Withdraw>()
         .message::<messages::Lookup>()
         .message::<messages::ByRole>()
-        .message::<messages::All>();
+        .message::<messages::All>()
+        .message::<messages::Follow>();
     node.export(ACTOR, exports)?;
+    // Whoever waits for a change is answered first: the node waits for all answers.
+    node.at_leave(async move { drop(open) });
     node.at_stop(async move {
         // The actor is gone by now, and with it the queue to the writer, which ends when it has written the rest.
         if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {

@@ -156,7 +156,7 @@ mod tests {
             agent: None,
             pid: None,
         };
-        StoredEntry { server, announced_at_ms: 1, superseded: vec![] }
+        StoredEntry::Server { server, announced_at_ms: 1, superseded: vec![] }
     }
 
     #[tokio::test]

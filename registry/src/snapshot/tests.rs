@@ -7,7 +7,7 @@ fn id(text: &str) -> ServerId {
 }
 
 fn entry(name: &str, n: u8) -> StoredEntry {
-    StoredEntry {
+    StoredEntry::Server {
         server: Announcement {
             id: id(name),
             incarnation: Incarnation::from_bytes([n; 16]),
@@ -19,6 +19,10 @@ fn entry(name: &str, n: u8) -> StoredEntry {
         announced_at_ms: 70_000,
         superseded: vec![Incarnation::from_bytes([7; 16])],
     }
+}
+
+fn gone(name: &str) -> StoredEntry {
+    StoredEntry::Gone { id: id(name), incarnations: [3, 4].map(|n| Incarnation::from_bytes([n; 16])).into() }
 }
 
 fn put_raw(snapshot: &Snapshot, key: &[u8], value: &[u8]) {
@@ -37,12 +41,13 @@ fn what_was_put_is_there_after_a_restart() {
         snapshot.put(&entry(name, 1)).unwrap();
     }
     snapshot.put(&entry("a", 2)).unwrap();
+    snapshot.put(&gone("d")).unwrap();
     snapshot.remove(&id("c")).unwrap();
     snapshot.remove(&id("never-there")).unwrap();
     drop(snapshot);
 
     let snapshot = Snapshot::open(&path).unwrap();
-    assert_eq!(snapshot.load().unwrap(), [entry("a", 2), entry("b@/site/rack", 1)]);
+    assert_eq!(snapshot.load().unwrap(), [entry("a", 2), entry("b@/site/rack", 1), gone("d")]);
 }
 
 #[test]
@@ -76,6 +81,13 @@ fn the_bytes_of_an_entry_are_pinned() {
     let golden = entry("a@/b", 0x11);
     assert_eq!(encode(&golden).unwrap(), bytes);
     assert_eq!(decode(b"a@/b", &bytes).unwrap(), golden);
+
+    let mut bytes = vec![2, 0xa1, 0xcb, 0x7d, 0xae, 2];
+    bytes.extend([3; 16]);
+    bytes.extend([4; 16]);
+    let golden = gone("a@/b");
+    assert_eq!(encode(&golden).unwrap(), bytes);
+    assert_eq!(decode(b"a@/b", &bytes).unwrap(), golden);
 }
 
 #[test]
@@ -95,26 +107,30 @@ fn a_damaged_entry_is_skipped_and_the_others_are_not() {
 
 #[test]
 fn no_single_byte_can_change_unnoticed() {
-    let good = encode(&entry("b", 1)).unwrap();
-    for position in 0..good.len() {
-        for flip in [1u8, 0x80] {
-            let mut bad = good.clone();
-            bad[position] ^= flip;
-            assert!(decode(b"b", &bad).is_err(), "byte {position}");
+    for good in [entry("b", 1), gone("b")] {
+        let good = encode(&good).unwrap();
+        for position in 0..good.len() {
+            for flip in [1u8, 3, 0x80] {
+                let mut bad = good.clone();
+                bad[position] ^= flip;
+                assert!(decode(b"b", &bad).is_err(), "byte {position}");
+            }
+            assert!(decode(b"b", &good[..position]).is_err(), "cut at {position}");
         }
-        assert!(decode(b"b", &good[..position]).is_err(), "cut at {position}");
     }
 }
 
 #[test]
 fn content_that_is_no_entry_is_damage_even_with_its_checksum() {
-    let mut value = vec![ENTRY_VERSION];
+    let mut value = vec![SERVER_FORM];
     let content = [0xff; 40];
     value.extend(checksum(b"a", &content));
     value.extend(content);
     assert!(matches!(decode(b"a", &value), Err(Damage::Content(_))));
-    value[0] = 2;
-    assert!(matches!(decode(b"a", &value), Err(Damage::Version { found: 2 })));
+    value[0] = GONE_FORM;
+    assert!(matches!(decode(b"a", &value), Err(Damage::Content(_))));
+    value[0] = 3;
+    assert!(matches!(decode(b"a", &value), Err(Damage::Form { found: 3 })));
 }
 
 #[test]

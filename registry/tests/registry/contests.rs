@@ -1,6 +1,6 @@
 //! Two starts of one server: who gets the id.
 
-use std::future::pending;
+use std::{cell::RefCell, future::pending, rc::Rc};
 
 use ensemble::NODE_ACTOR;
 use registry::{
@@ -167,4 +167,34 @@ async fn a_replaced_start_never_gets_the_id_back() {
     let refused = announce(&first, said).await;
     let superseded = Refusal::Superseded { id: id("a"), incarnation: first.incarnation() };
     assert_eq!(refused.map(drop), Err(Denied::Refused(superseded)));
+}
+
+#[actix::test]
+async fn no_lookup_shows_an_older_start_after_a_newer_one() {
+    let ensemble = Ensemble::new();
+    let _registry = ensemble.registry().await;
+    let (_console, client) = ensemble.console().await;
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let looking = actix::spawn({
+        let seen = Rc::clone(&seen);
+        async move {
+            loop {
+                if let Ok(info) = client.lookup(&id("a")).await {
+                    seen.borrow_mut().push(info.incarnation);
+                }
+            }
+        }
+    });
+    let mut starts = Vec::new();
+    for round in 0..20 {
+        let server = ensemble.join_listening("a", &format!("a-{round}")).await.unwrap();
+        starts.push(server.incarnation());
+        let before = seen.borrow().len();
+        until(async || (seen.borrow().len() > before + 1).then_some(())).await;
+        assert_eq!(seen.borrow().last(), starts.last());
+        if round % 2 == 0 { drop(server) } else { end(server).await }
+    }
+    looking.abort();
+    let position = |seen| starts.iter().position(|start| start == seen).unwrap();
+    assert!(seen.borrow().is_sorted_by_key(position));
 }

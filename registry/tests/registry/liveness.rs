@@ -4,7 +4,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use ensemble::Address;
-use registry::{ClientError, Join, Liveness, SERVER, Snapshot, serve};
+use registry::{ClientError, Join, Liveness, SERVER, Snapshot, StoredEntry, serve};
 use tokio::time::{Instant, pause, resume, sleep};
 
 use crate::common::{Ensemble, address, announce, announcement, end, id, until};
@@ -42,7 +42,7 @@ async fn a_joined_server_stays_reachable_by_itself() {
 }
 
 #[actix::test]
-async fn the_disk_forgets_who_is_gone() {
+async fn the_disk_keeps_only_the_incarnations_of_who_is_gone() {
     let ensemble = Ensemble::new();
     let registry = ensemble.registry().await;
     let silent = ensemble.builder("silent").start().await.unwrap();
@@ -53,8 +53,10 @@ async fn the_disk_forgets_who_is_gone() {
     resume();
     end(registry).await;
     let snapshot = Snapshot::open(ensemble.dir.path()).unwrap();
-    let ids: Vec<_> = snapshot.load().unwrap().into_iter().map(|entry| entry.server.id).collect();
-    assert_eq!(ids, [id("a")]);
+    let stored = snapshot.load().unwrap();
+    assert!(matches!(&stored[0], StoredEntry::Server { server, .. } if server.id == id("a")), "{stored:?}");
+    let gone = StoredEntry::Gone { id: id("silent"), incarnations: vec![silent.incarnation()] };
+    assert_eq!(stored[1..], [gone]);
 }
 
 #[actix::test]

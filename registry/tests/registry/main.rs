@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod authority;
+mod by_role;
 mod common;
 mod contests;
 mod finding;
 mod full_disk;
 mod homes;
+mod keeping;
 mod liveness;
 mod restarts;
 mod rounds;
+mod watching;

@@ -161,3 +161,29 @@ async fn addresses_are_remembered_for_as_long_as_there_is_nobody_to_ask() {
     client.failed(&id("a"));
     assert_eq!(client.resolve(&id("a")).await, Err(ResolveError::Unavailable));
 }
+
+#[actix::test]
+async fn whatever_is_heard_of_a_server_corrects_what_is_remembered() {
+    let ensemble = Ensemble::new();
+    let _registry = ensemble.registry().await;
+    let (_console, client) = ensemble.console().await;
+    let at = |name: &str| Ok(vec![address(name)]);
+    end(ensemble.join_listening("a", "one").await.unwrap()).await;
+    let server = ensemble.join_listening("a", "one").await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, at("one"));
+    end(server).await;
+    let server = ensemble.join_listening("a", "two").await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, at("one"));
+    client.lookup(&id("a")).await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, at("two"));
+    end(server).await;
+    let server = ensemble.join_listening("a", "three").await.unwrap();
+    client.all().await.unwrap();
+    assert_eq!(client.resolve(&id("a")).await, at("three"));
+    // Who sends by role is told without asking.
+    let role = client.role("test");
+    assert_eq!(role.all().await.unwrap().len(), 1);
+    end(server).await;
+    let _server = ensemble.join_listening("a", "four").await.unwrap();
+    until(async || (client.resolve(&id("a")).await == at("four")).then_some(())).await;
+}

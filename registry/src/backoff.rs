@@ -10,21 +10,21 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     limit: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { limit: FIRST }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.limit = FIRST;
     }
 
     /// The next wait: between half of a limit and the limit, which doubles each time.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         // Without random numbers the servers come in step, which only costs the registry some patience.
         self.next_with(getrandom::u32().unwrap_or(u32::MAX))
     }

@@ -1,0 +1,233 @@
+//! Starting roles in a server that runs: the actor `roles` of every server that `run` and `up` make, and what it can be
+//! asked. How the command asks it is in [`crate::command`].
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use ensemble::{Exports, Node, RemoteMessage, RoleContext, RoleError, RoleName, WeakNode};
+use registry::Client;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    exit::{Failure, Outcome},
+    roles::{BadChoice, RoleSet},
+    settings::Settings,
+};
+
+/// The name of the actor.
+pub const ROLES_ACTOR: &str = "roles";
+
+/// How long a new role waits until it is in the registry. It is announced later too, when the registry is back.
+const ANNOUNCE_TIME: Duration = Duration::from_secs(5);
+const ANNOUNCE_POLL: Duration = Duration::from_millis(10);
+
+/// Asks a server to start a role of its program.
+#[derive(Debug, Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
+#[rtype(result = "Result<Spawned, SpawnError>")]
+pub struct SpawnRole {
+    /// The role.
+    pub role: RoleName,
+    /// Values of its options, by their keys.
+    pub options: BTreeMap<String, String>,
+}
+
+impl RemoteMessage for SpawnRole {
+    const NAME: &'static str = "roles.spawn";
+}
+
+/// The role has been started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawned {
+    /// Whether the registry has it already. If not, it will when it can be reached.
+    pub is_announced: bool,
+}
+
+/// Why a role is not started. On the wire these are told apart by their order: new ones go to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The server's program has no such role.
+    #[error("the program has no such role")]
+    UnknownRole {
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// The server has it already, or is about to.
+    #[error("the role is running there already")]
+    AlreadyRunning,
+    /// The role has no such option.
+    #[error("the role has no option {key:?}")]
+    UnknownOption {
+        /// The key that was given.
+        key: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The value of an option is none that it can have.
+    #[error("the option {key} cannot be {value:?}: {expected}")]
+    BadOption {
+        /// The key.
+        key: String,
+        /// The value, given or set at the server.
+        value: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// It was begun, and went wrong.
+    #[error("{why}")]
+    Failed {
+        /// What the server would have said if it had been started with the role.
+        why: String,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Asks a server which roles its program has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message, Serialize, Deserialize)]
+#[rtype(result = "Vec<RoleInfo>")]
+pub struct ListRoles;
+
+impl RemoteMessage for ListRoles {
+    const NAME: &'static str = "roles.list";
+}
+
+/// A role of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: String,
+    /// What it is, in a few words.
+    pub about: String,
+    /// The keys of its options.
+    pub options: Vec<String>,
+    /// Whether the server has it.
+    pub is_running: bool,
+}
+
+struct Roles {
+    node: WeakNode,
+    known: RoleSet,
+    settings: Settings,
+    starting: Rc<RefCell<BTreeSet<RoleName>>>,
+}
+
+impl Actor for Roles {
+    type Context = Context<Self>;
+}
+
+impl Handler<ListRoles> for Roles {
+    type Result = Vec<RoleInfo>;
+
+    fn handle(&mut self, _: ListRoles, _: &mut Context<Self>) -> Self::Result {
+        let node = self.node.upgrade();
+        let running = node.map(|node| node.roles());
+        let has =
+            |name: &str| running.iter().flat_map(|roles| roles.iter()).any(|role| role.as_str() == name);
+        let describe = |role: &dyn ensemble::Role| RoleInfo {
+            name: role.name().to_owned(),
+            about: role.about().to_owned(),
+            options: role.options().iter().map(|option| option.key.to_owned()).collect(),
+            is_running: has(role.name()),
+        };
+        self.known.iter().map(describe).collect()
+    }
+}
+
+impl Handler<SpawnRole> for Roles {
+    type Result = ResponseFuture<Result<Spawned, SpawnError>>;
+
+    fn handle(&mut self, SpawnRole { role, options }: SpawnRole, _: &mut Context<Self>) -> Self::Result {
+        let Some(node) = self.node.upgrade() else {
+            return Box::pin(async { Err(SpawnError::ShuttingDown) });
+        };
+        let chosen = self.known.choose_one(role.as_str(), options, &self.settings);
+        let is_there = node.roles().contains(&role) || self.starting.borrow().contains(&role);
+        let chosen = match chosen {
+            Err(why) => return Box::pin(async { Err(why.into()) }),
+            Ok(_) if is_there => return Box::pin(async { Err(SpawnError::AlreadyRunning) }),
+            Ok(chosen) => chosen,
+        };
+        let starting = Starting::new(&self.starting, role.clone());
+        let dir = self.settings.home().ensure_server_dir(node.server());
+        Box::pin(async move {
+            let dir = dir.map_err(|why| SpawnError::Failed { why: crate::exit::chain(&why) })?;
+            let context = RoleContext::new(node.clone(), dir, chosen.values());
+            let started = chosen.role.start(context).await;
+            started.map_err(|why| match why {
+                RoleError::BadOption { key, value, expected } => {
+                    SpawnError::BadOption { key, value, expected }
+                }
+                other => SpawnError::Failed { why: chosen.failure(&other).to_string() },
+            })?;
+            node.add_role(role.clone());
+            drop(starting);
+            tracing::info!(server = %node.server(), %role, "the role has started, as it was asked for");
+            Ok(Spawned { is_announced: announced(&node, &role).await })
+        })
+    }
+}
+
+/// A role that is being started. However that ends, it is not any more when this is dropped.
+struct Starting {
+    all: Rc<RefCell<BTreeSet<RoleName>>>,
+    role: RoleName,
+}
+
+impl Starting {
+    fn new(all: &Rc<RefCell<BTreeSet<RoleName>>>, role: RoleName) -> Self {
+        all.borrow_mut().insert(role.clone());
+        Self { all: Rc::clone(all), role }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.all.borrow_mut().remove(&self.role);
+    }
+}
+
+/// Waits until the registry has the role; says whether it has.
+async fn announced(node: &Node, role: &RoleName) -> bool {
+    let registry = Client::of(node);
+    let deadline = Instant::now() + ANNOUNCE_TIME;
+    while Instant::now() < deadline {
+        match registry.lookup(node.server()).await {
+            Ok(info) if info.roles.contains(role) => return true,
+            Ok(_) => sleep(ANNOUNCE_POLL).await,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+impl From<BadChoice> for SpawnError {
+    fn from(why: BadChoice) -> Self {
+        match why {
+            BadChoice::UnknownRole { known } => Self::UnknownRole { known },
+            BadChoice::UnknownOption { key, known } => Self::UnknownOption { key, known },
+            BadChoice::BadOption { key, value, expected } => Self::BadOption { key, value, expected },
+            BadChoice::Settings(failure) => Self::Failed { why: failure.to_string() },
+        }
+    }
+}
+
+/// Exports the actor from a server.
+pub(crate) fn export(node: &Node, known: &RoleSet, settings: &Settings) -> Outcome {
+    let actor = Roles {
+        node: node.downgrade(),
+        known: known.clone(),
+        settings: settings.clone(),
+        starting: Rc::default(),
+    };
+    let exports = Exports::start(actor).message::<SpawnRole>().message::<ListRoles>();
+    node.export(ROLES_ACTOR, exports).map_err(|why| Failure::of(crate::exit::Code::Failed, &why))
+}
