@@ -106,7 +106,7 @@ fn shells_take_the_completions() {
     for (program, words, expected) in [
         ("ensemble", "sh", "shutdown\n"),
         ("ensemble", "list s", "servers\n"),
-        ("kvstorec", "get-", "get-object\n"),
+        ("kvstorec", "get-o", "get-object\n"),
     ] {
         let count = words.split(' ').count();
         let last = words.rsplit(' ').next().unwrap();

@@ -66,7 +66,11 @@ fn of_the_commands_about_servers() {
         actors[2],
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
-            "messages": ["kvstore.get", "kvstore.limits", "kvstore.put", "kvstore.remove"],
+            "messages": [
+                "kvstore.apply", "kvstore.backup", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
+                "kvstore.put", "kvstore.put-with", "kvstore.remove", "kvstore.remove-if", "kvstore.stat",
+                "kvstore.stat-key", "kvstore.verify",
+            ],
         })
     );
     let mut connections = parse(sandbox.ensemble(&["list", "connections", "kvstore", "--json"]));

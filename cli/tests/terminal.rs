@@ -18,7 +18,7 @@ fn tables_fit_the_terminal_and_are_plain_elsewhere() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let args = ["list", "actors", "kvstore"];
     let piped = sandbox.ensemble(&args).exits(0).out().to_owned();
-    let wide = on_terminal(sandbox, 200, &args).replace("\u{1b}[32malive\u{1b}[0m", "alive");
+    let wide = on_terminal(sandbox, 400, &args).replace("\u{1b}[32malive\u{1b}[0m", "alive");
     assert_eq!(wide, piped);
     for columns in [60, 40] {
         let narrow = on_terminal(sandbox, columns, &args).replace("\u{1b}[32malive\u{1b}[0m", "alive");
@@ -48,7 +48,7 @@ fn color_is_for_terminals_and_can_be_turned_off_and_on() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let args = ["lookup", "kvstore"];
     let is_colored = |shown: &str| shown.contains("\u{1b}[32mreachable\u{1b}[0m");
-    assert!(is_colored(&on_terminal(sandbox, 200, &args)));
+    assert!(is_colored(&on_terminal(sandbox, 400, &args)));
     assert!(!sandbox.ensemble(&args).exits(0).out().contains('\u{1b}'));
     assert!(is_colored(sandbox.ensemble(&["lookup", "kvstore", "--color", "always"]).exits(0).out()));
     assert!(!on_terminal(sandbox, 200, &["lookup", "kvstore", "--color", "never"]).contains('\u{1b}'));

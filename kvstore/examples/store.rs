@@ -22,8 +22,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let entry = engine.get("question").await?.ok_or("it was just put")?;
     println!("read {} bytes of revision {}", entry.value.len(), entry.revision);
 
-    let write =
-        |value| Write::Put { key: "question".into(), value, condition: Condition::Revision(stored.revision) };
+    let write = |value| Write::Put {
+        key: "question".into(),
+        value,
+        condition: Condition::Revision(stored.revision),
+        ttl_ms: None,
+    };
     engine.write(write("that is the question".into())).await?;
     match engine.write(write("too late".into())).await {
         Err(EngineError::Write(WriteError::Conflict { current })) => {

@@ -261,6 +261,9 @@ async fn without_a_server_nothing_is_sent() {
     let bad = Client::new(&user, "no/such/name!").get("key").await.unwrap_err();
     assert!(matches!(bad, ClientError::Call(CallError::NotSent(NotSent::BadName(_)))), "{bad:?}");
     let server = world.node().await;
+    // Another node: the first leaves a server alone for a moment that it has not reached.
+    let other = world.user("other").await;
+    let store = Client::new(&other, KVSTORE);
     assert_eq!(store.get("key").await, Err(ClientError::Call(CallError::Refused(Refusal::NoSuchActor))));
     stop(&server).await;
 }

@@ -14,7 +14,7 @@ fn it_says_what_it_is() {
     assert_eq!(KvStoreRole.name(), "kvstore");
     assert!(!KvStoreRole.about().is_empty());
     let keys: Vec<_> = KvStoreRole.options().iter().map(|option| option.key).collect();
-    assert_eq!(keys, ["path", "max-value", "max-size", "level"]);
+    assert_eq!(keys, ["path", "max-value", "max-size", "durability", "level"]);
 }
 
 #[actix::test]

@@ -1,11 +1,15 @@
 //! The command line of `kvstorec`, and what carries out which subcommand.
 
-use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ensemble::ServerId;
+use kvstore::PutOptions;
 
-use super::{get, get_object, key::Key, put, put_object, remove};
+use super::{
+    apply, backup, compact, get, get_many, get_object, key::Key, list, put, put_object, remove, restore,
+    stat, verify,
+};
 use crate::{
     command::{completions, man},
     exit::Outcome,
@@ -52,6 +56,14 @@ enum Command {
     Remove(remove::Args),
     GetObject(get_object::Args),
     PutObject(put_object::Args),
+    GetMany(get_many::Args),
+    Apply(apply::Args),
+    List(list::Args),
+    Stat(stat::Args),
+    Verify(verify::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Compact(compact::Args),
     #[command(flatten)]
     OfProgram(OfProgram),
 }
@@ -79,6 +91,13 @@ pub(super) struct Place {
     #[arg(value_name = "KEY", value_parser = clap::value_parser!(std::ffi::OsString))]
     key: std::ffi::OsString,
 
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// Which store, and the way to it.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
     /// The server of the store
     #[arg(long, value_name = "SERVER", default_value = "kvstore")]
     pub(super) server: ServerId,
@@ -100,6 +119,59 @@ pub(super) struct Input {
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(super) input: PathBuf,
 }
+
+/// When a value is stored, and for how long.
+#[derive(Debug, Args)]
+pub(super) struct PutCondition {
+    /// Store only where there is no such key
+    #[arg(long, conflicts_with = "if_revision")]
+    if_absent: bool,
+
+    /// Store only where the key has this revision, which `get --json` shows
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+
+    /// Have the key end by itself after so long, as in 30s, 500ms, 10m, 12h or 7d [default: it stays]
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    ttl: Option<Duration>,
+}
+
+impl PutCondition {
+    pub(super) fn options(&self) -> PutOptions {
+        let options = match self.if_revision {
+            Some(revision) => PutOptions::new().if_revision(revision),
+            None if self.if_absent => PutOptions::new().if_absent(),
+            None => PutOptions::new(),
+        };
+        match self.ttl {
+            Some(ttl) => options.expires_in(ttl),
+            None => options,
+        }
+    }
+}
+
+/// Reads a time to live: a whole number with a unit.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("a whole number with a unit is expected: ms, s, m, h or d".to_owned()),
+    };
+    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
+    match ms {
+        Some(0) => Err("it must be more than 0".to_owned()),
+        Some(ms) if ms <= LONGEST_TTL_MS => Ok(Duration::from_millis(ms)),
+        _ => Err("it must be at most 36500d".to_owned()),
+    }
+}
+
+/// A hundred years: what is meant to be longer is meant to stay.
+const LONGEST_TTL_MS: u64 = 36_500 * 86_400_000;
 
 /// Where a value goes to.
 #[derive(Debug, Args)]
@@ -138,6 +210,14 @@ fn execute(cli: Cli) -> Outcome {
         Command::Remove(args) => remove::execute(&args, &load()?),
         Command::GetObject(args) => get_object::execute(&args, &load()?),
         Command::PutObject(args) => put_object::execute(&args, &load()?),
+        Command::GetMany(args) => get_many::execute(&args, &load()?),
+        Command::Apply(args) => apply::execute(&args, &load()?),
+        Command::List(args) => list::execute(&args, &load()?),
+        Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Verify(args) => verify::execute(&args, &load()?),
+        Command::Backup(args) => backup::execute(&args, &load()?),
+        Command::Restore(args) => restore::execute(&args, &load()?),
+        Command::Compact(args) => compact::execute(&args, &load()?),
         Command::OfProgram(OfProgram::Completions(args)) => completions::execute(&args, Cli::command()),
         Command::OfProgram(OfProgram::Man(args)) => man::execute(&args, Cli::command()),
     }
@@ -146,6 +226,30 @@ fn execute(cli: Cli) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_to_live_have_units() {
+        for (text, ms) in
+            [("1ms", 1), ("30s", 30_000), ("2m", 120_000), ("12h", 43_200_000), ("36500d", LONGEST_TTL_MS)]
+        {
+            assert_eq!(parse_ttl(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "0s",
+            "1.5s",
+            "1 s",
+            "1w",
+            "36501d",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(parse_ttl(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

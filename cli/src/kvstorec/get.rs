@@ -37,7 +37,7 @@ struct Got<'a> {
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
         let got =
-            store.getting(store.client.get(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
+            store.getting(store.client().get(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
         let value = got.ok_or_else(|| store.no_such_key())?;
         let printer = settings.printer();
         let output = &args.output.output;

@@ -44,7 +44,7 @@ struct Got<'a> {
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
         let got = store
-            .getting(store.client.get_value(store.key.bytes()))
+            .getting(store.client().get_value(store.key.bytes()))
             .await
             .map_err(|why| store.failure(&why))?;
         let object = got.ok_or_else(|| store.no_such_key())?;

@@ -1,12 +1,20 @@
 //! The command `kvstorec`: the key-value store on the command line, a file per subcommand.
 
+mod apply;
+mod backup;
 mod cli;
+mod compact;
 mod get;
+mod get_many;
 mod get_object;
 mod key;
+mod list;
 mod put;
 mod put_object;
 mod remove;
+mod restore;
+mod stat;
 mod store;
+mod verify;
 
 pub use cli::main;

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{
-    cli::{Input, Place},
+    cli::{Input, Place, PutCondition},
     key::JsonKey,
     store::{Store, with_store},
 };
@@ -14,16 +14,21 @@ use crate::{exit::Outcome, files, printer::Printer, settings::Settings};
 /// Stores bytes under a key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Done when the bytes are on disk.
+Done when the bytes are on disk. The exit code is 6 when a condition does not hold: nothing is stored then.
+A put without --ttl makes the key stay, whatever time it had left.
 
 Examples:
   $ kvstorec put --input foo.json foo.json
-  $ echo hello | kvstorec put greeting")]
+  $ echo hello | kvstorec put greeting
+  $ echo moin | kvstorec put greeting --if-revision 7
+  $ echo token | kvstorec put session --ttl 30m")]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
     input: Input,
+    #[command(flatten)]
+    condition: PutCondition,
 }
 
 #[derive(Serialize)]
@@ -37,7 +42,7 @@ struct Stored<'a> {
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
         let value = files::read(&args.input.input, store.max_value_bytes())?;
-        show(&store, &store.put(value).await?, settings.printer())
+        show(&store, &store.put(value, args.condition.options()).await?, settings.printer())
     })
 }
 

@@ -3,7 +3,7 @@
 use kvstore::{ClientError, object::Object};
 
 use super::{
-    cli::{Input, ObjectFormat, Place},
+    cli::{Input, ObjectFormat, Place, PutCondition},
     put,
     store::with_store,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// Reads an object and stores it under a key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is stored when the text is malformed.
+Nothing is stored when the text is malformed, or when a condition does not hold (exit code 6).
 
 Examples:
   $ echo '((a . 1) (b . 2) (c . 3))' | kvstorec put-object my-alist
@@ -26,6 +26,8 @@ pub(super) struct Args {
     place: Place,
     #[command(flatten)]
     input: Input,
+    #[command(flatten)]
+    condition: PutCondition,
 
     /// How the object is written: as an S-expression or as JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ObjectFormat::Sexp)]
@@ -36,7 +38,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
         let object = read(args, store.max_value_bytes())?;
         let value = object.to_bytes().map_err(|why| store.failure(&ClientError::TooDeep(why)))?;
-        put::show(&store, &store.put(value).await?, settings.printer())
+        put::show(&store, &store.put(value, args.condition.options()).await?, settings.printer())
     })
 }
 

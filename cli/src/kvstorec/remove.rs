@@ -9,10 +9,19 @@ use crate::{exit::Outcome, settings::Settings};
 
 /// Removes a key; that there is none is no error
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  $ kvstorec remove my-alist")]
+#[command(after_help = "\
+With --if-revision, the exit code is 6 when the key has another revision, or is not there.
+
+Examples:
+  $ kvstorec remove my-alist
+  $ kvstorec remove greeting --if-revision 7")]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
+
+    /// Remove only where the key has this revision, which `get --json` shows
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -24,8 +33,12 @@ struct Removed<'a> {
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
-        let done =
-            store.getting(store.client.remove(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
+        let key = store.key.bytes();
+        let done = match args.if_revision {
+            None => store.getting(store.client().remove(key)).await,
+            Some(revision) => store.getting(store.client().remove_if(key, revision)).await,
+        };
+        let done = done.map_err(|why| store.failure(&why))?;
         let removed = Removed { key: store.key.in_json(), removed: done.existed() };
         settings.printer().result(&removed, |_| String::new())
     })

@@ -2,24 +2,35 @@
 
 use std::time::Duration;
 
-use kvstore::{Client, ClientError, messages::PutDone};
+use kvstore::{
+    Client, ClientError, PutOptions,
+    messages::{ApplyRefused, Done, Op, PutDone, StoreError},
+};
 
-use super::{cli::Place, key::Key};
+use super::{
+    cli::{Place, Reach},
+    key::Key,
+};
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
     human, progress,
     settings::Settings,
-    translate,
+    translate::{self, Target},
 };
 
-/// The store that a command is for.
-pub(super) struct Store {
+/// The server that a command is for.
+pub(super) struct Server {
     pub(super) client: Client,
-    pub(super) key: Key,
     console: Console,
-    server: String,
+    id: String,
     given_timeout: Option<Duration>,
+}
+
+/// The key that a command is for, and its store.
+pub(super) struct Store {
+    pub(super) key: Key,
+    server: Server,
 }
 
 /// How long a put of so many bytes may take: what `--timeout` says, else what the client would give it.
@@ -33,52 +44,144 @@ pub(super) fn with_store(
     settings: &Settings,
     work: impl AsyncFnOnce(Store) -> Outcome,
 ) -> Outcome {
-    console::run_with(settings, &place.client, settings.timeout(), async |console| {
-        let client = Client::new(&console.node, &place.server).with_timeout(settings.timeout());
-        let server = place.server.to_string();
+    with_server(&place.reach, settings, async |server| work(Store { key: place.key(), server }).await)
+}
+
+/// Runs `work` with a store's server.
+pub(super) fn with_server(
+    reach: &Reach,
+    settings: &Settings,
+    work: impl AsyncFnOnce(Server) -> Outcome,
+) -> Outcome {
+    console::run_with(settings, &reach.client, settings.timeout(), async |console| {
+        let client = Client::new(&console.node, &reach.server).with_timeout(settings.timeout());
+        let id = reach.server.to_string();
         let given_timeout = settings.given_timeout();
-        work(Store { client, key: place.key(), console, server, given_timeout }).await
+        work(Server { client, console, id, given_timeout }).await
     })
 }
 
-impl Store {
+impl Server {
+    /// What a failed call was about: the key.
+    pub(super) fn failure(&self, why: &ClientError, key: &Key) -> Failure {
+        failure_within(why, key, self.target())
+    }
+
+    /// There is nothing under the key.
+    pub(super) fn no_such_key(&self, key: &Key) -> Failure {
+        Failure::new(Code::NotFound, format_args!("{} has no key {key}", self.id))
+            .advise("store something with `kvstorec put`")
+    }
+
     /// The longest value that can be on its way to a store, in bytes.
     pub(super) fn max_value_bytes(&self) -> u64 {
         self.console.node.limits().max_message_bytes
     }
 
+    /// Does several writes; long values get more time.
+    pub(super) async fn apply(&self, writes: Vec<Op>) -> Result<Vec<Done>, ClientError> {
+        let bytes =
+            writes.iter().map(|write| if let Op::Put { value, .. } = write { value.len() } else { 0 });
+        let timeout = put_timeout(self.given_timeout, self.target().timeout, bytes.sum());
+        self.client.clone().with_timeout(timeout).apply(writes).await
+    }
+
+    /// Why several writes, from these lines and of these keys, were not done.
+    pub(super) fn apply_failure(&self, why: &ClientError, lines: &[usize], keys: &[Key]) -> Failure {
+        let ClientError::Apply(ApplyRefused { index, why }) = why else {
+            return self.failure(why, &Key::default());
+        };
+        let at = index.and_then(|index| usize::try_from(index).ok());
+        let of = at.and_then(|at| Some((lines.get(at)?, keys.get(at)?)));
+        let why = ClientError::Store(*why);
+        match (self.failure(&why, of.map_or(&Key::default(), |(_, key)| key)), of) {
+            (Failure::Problem { code, what, advice }, Some((line, _))) => {
+                Failure::Problem { code, what: format!("line {line}: {what}"), advice }
+            }
+            (failure, _) => failure,
+        }
+    }
+
+    /// Waits for an answer from the store; what takes longer is seen.
+    pub(super) async fn waiting<T>(&self, answer: impl Future<Output = T>) -> T {
+        let text = async || {
+            let received = self.console.traffic(&self.id).await.1;
+            format!("waiting for {}, {} so far", self.id, human::bytes(received))
+        };
+        progress::showing(text, answer).await
+    }
+
+    fn target(&self) -> Target<'_> {
+        self.console.target(&self.id, kvstore::ACTOR)
+    }
+}
+
+impl Store {
+    /// A way to ask it.
+    pub(super) fn client(&self) -> &Client {
+        &self.server.client
+    }
+
+    /// The longest value that can be on its way to a store, in bytes.
+    pub(super) fn max_value_bytes(&self) -> u64 {
+        self.server.max_value_bytes()
+    }
+
     /// Puts a value under the key; a long one gets more time.
-    pub(super) async fn put(&self, value: Vec<u8>) -> Outcome<PutDone> {
-        let mut target = self.console.target(&self.server, kvstore::ACTOR);
-        target.timeout = put_timeout(self.given_timeout, target.timeout, value.len());
-        let client = self.client.clone().with_timeout(target.timeout);
+    pub(super) async fn put(&self, value: Vec<u8>, options: PutOptions) -> Outcome<PutDone> {
+        let Server { console, id, given_timeout, .. } = &self.server;
+        let mut target = self.server.target();
+        target.timeout = put_timeout(*given_timeout, target.timeout, value.len());
+        let client = self.client().clone().with_timeout(target.timeout);
         let bytes = value.len() as u64;
         let text = async || {
-            let sent = self.console.traffic(&self.server).await.0.min(bytes);
+            let sent = console.traffic(id).await.0.min(bytes);
             format!("storing {} of {}", human::bytes(sent), human::bytes(bytes))
         };
-        let done = progress::showing(text, client.put(self.key.bytes(), value)).await;
-        done.map_err(|why| translate::store(&why, &self.key, target))
+        let put = async {
+            if options == PutOptions::new() {
+                client.put(self.key.bytes(), value).await
+            } else {
+                client.put_with(self.key.bytes(), value, options).await
+            }
+        };
+        let done = progress::showing(text, put).await;
+        done.map_err(|why| failure_within(&why, &self.key, target))
     }
 
     /// Waits for a value from the store.
     pub(super) async fn getting<T>(&self, get: impl Future<Output = T>) -> T {
-        let text = async || {
-            let received = self.console.traffic(&self.server).await.1;
-            format!("waiting for {}, {} so far", self.server, human::bytes(received))
-        };
-        progress::showing(text, get).await
+        self.server.waiting(get).await
     }
 
     pub(super) fn failure(&self, why: &ClientError) -> Failure {
-        translate::store(why, &self.key, self.console.target(&self.server, kvstore::ACTOR))
+        self.server.failure(why, &self.key)
     }
 
     /// There is nothing under the key.
     pub(super) fn no_such_key(&self) -> Failure {
-        Failure::new(Code::NotFound, format_args!("{} has no key {}", self.server, self.key))
-            .advise("store something with `kvstorec put`")
+        self.server.no_such_key(&self.key)
     }
+}
+
+fn failure_within(why: &ClientError, key: &Key, target: Target<'_>) -> Failure {
+    let failure = match why {
+        ClientError::Store(StoreError::Conflict { current: Some(revision) }) => {
+            Failure::new(Code::Conflict, format_args!("the key {key} has revision {revision}"))
+        }
+        ClientError::Store(StoreError::Conflict { current: None }) => {
+            Failure::new(Code::Conflict, format_args!("there is no key {key}"))
+        }
+        ClientError::Store(why @ (StoreError::TooMany { .. } | StoreError::AnswerTooLarge { .. })) => {
+            return Failure::of(Code::Usage, why).advise("ask in several calls");
+        }
+        ClientError::Store(StoreError::KeyRepeated) => {
+            return Failure::new(Code::Usage, format_args!("the key {key} has come before"))
+                .advise("nothing was changed: write each key once");
+        }
+        _ => return translate::store(why, key, target),
+    };
+    failure.advise("nothing was changed: see what is there now, and decide again")
 }
 
 #[cfg(test)]

@@ -20,8 +20,11 @@ use super::{
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
-    messages::{Get, GetLimits, Put, PutDone, Remove, RemoveDone, StoreError, StoreLimits, Value},
-    store::{Applied, MAX_KEY_BYTES, Store, Stored, Write},
+    messages::{
+        Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove,
+        RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
+    },
+    store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
 
 /// The name under which the actor is exported.
@@ -40,7 +43,7 @@ pub const ACTOR: &str = "kvstore";
 #[derive(Debug)]
 pub struct KvStore {
     engine: Engine,
-    reads: Reads,
+    pub(super) reads: Reads,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -75,7 +78,21 @@ impl KvStore {
 
     /// Starts the actor on this thread, to be exported with all the messages it takes.
     pub fn exports(self) -> Exports<Self> {
-        Exports::start(self).message::<Get>().message::<Put>().message::<Remove>().message::<GetLimits>()
+        Exports::start(self)
+            .message::<Get>()
+            .message::<Put>()
+            .message::<PutWith>()
+            .message::<Remove>()
+            .message::<RemoveIf>()
+            .message::<GetMany>()
+            .message::<Apply>()
+            .message::<List>()
+            .message::<StatKey>()
+            .message::<Stat>()
+            .message::<Verify>()
+            .message::<Backup>()
+            .message::<Compact>()
+            .message::<GetLimits>()
     }
 }
 
@@ -123,10 +140,20 @@ impl Handler<Put> for KvStore {
 
     fn handle(&mut self, Put { key, value }: Put, _: &mut Context<Self>) -> Self::Result {
         let accepted = self.engine.try_write(Write::put(key.clone(), value));
-        respond("put", key, accepted, |applied| match applied {
-            Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
-            Applied::Removed { .. } => Err(StoreError::Internal),
-        })
+        respond("put", key, accepted, put_done)
+    }
+}
+
+impl Handler<PutWith> for KvStore {
+    type Result = ResponseFuture<Result<PutDone, StoreError>>;
+
+    fn handle(
+        &mut self,
+        PutWith { key, value, condition, ttl_ms }: PutWith,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let write = Write::Put { key: key.clone(), value, condition: in_store(condition), ttl_ms };
+        respond("put", key, self.engine.try_write(write), put_done)
     }
 }
 
@@ -135,10 +162,17 @@ impl Handler<Remove> for KvStore {
 
     fn handle(&mut self, Remove { key }: Remove, _: &mut Context<Self>) -> Self::Result {
         let accepted = self.engine.try_write(Write::remove(key.clone()));
-        respond("remove", key, accepted, |applied| match applied {
-            Applied::Removed { revision } => Ok(RemoveDone { revision }),
-            Applied::Stored(_) => Err(StoreError::Internal),
-        })
+        respond("remove", key, accepted, remove_done)
+    }
+}
+
+impl Handler<RemoveIf> for KvStore {
+    type Result = ResponseFuture<Result<RemoveDone, StoreError>>;
+
+    fn handle(&mut self, RemoveIf { key, revision }: RemoveIf, _: &mut Context<Self>) -> Self::Result {
+        let condition = store::Condition::Revision(revision);
+        let accepted = self.engine.try_write(Write::Remove { key: key.clone(), condition });
+        respond("remove", key, accepted, remove_done)
     }
 }
 
@@ -150,8 +184,30 @@ impl Handler<GetLimits> for KvStore {
     }
 }
 
+fn put_done(applied: Applied) -> Result<PutDone, StoreError> {
+    match applied {
+        Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
+        _ => Err(StoreError::Internal),
+    }
+}
+
+fn remove_done(applied: Applied) -> Result<RemoveDone, StoreError> {
+    match applied {
+        Applied::Removed { revision } => Ok(RemoveDone { revision }),
+        _ => Err(StoreError::Internal),
+    }
+}
+
+pub(super) fn in_store(condition: Condition) -> store::Condition {
+    match condition {
+        Condition::Always => store::Condition::Always,
+        Condition::Absent => store::Condition::Absent,
+        Condition::Revision(revision) => store::Condition::Revision(revision),
+    }
+}
+
 /// Answers when the engine has; at once where it has not accepted the call.
-fn respond<A, D>(
+pub(super) fn respond<A, D>(
     doing: &'static str,
     key: Bytes,
     accepted: Result<impl Future<Output = Result<A, EngineError>> + 'static, EngineError>,

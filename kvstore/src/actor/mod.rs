@@ -5,6 +5,9 @@
 
 mod answers;
 mod handlers;
+mod looks;
+mod many;
 mod reads;
+mod upkeep;
 
 pub use handlers::{ACTOR, KvStore};

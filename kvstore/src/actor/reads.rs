@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::answers::answer;
 use crate::{
     engine::{Engine, EngineError, Pending},
-    messages::Value,
+    messages::{Value, Values},
     store::{Entry, ReadError},
 };
 
@@ -50,6 +51,57 @@ impl Reads {
         let limit_bytes = if room.is_some() { EXPECTED_BYTES } else { FREE_BYTES };
         let pending = self.engine.try_get_within(key.clone(), limit_bytes)?;
         Ok(Reading { reads: self.clone(), key, pending, room })
+    }
+
+    /// Has a read of many keys accepted at once or not at all; the answer comes with the room that it takes.
+    pub(super) fn accept_many(
+        &self,
+        keys: Vec<Bytes>,
+    ) -> Result<impl Future<Output = Result<Values, EngineError>> + use<>, EngineError> {
+        let mut room = Arc::clone(&self.room).try_acquire_many_owned(permits(EXPECTED_BYTES)).ok();
+        let limit_bytes = if room.is_some() { EXPECTED_BYTES } else { FREE_BYTES };
+        let reads = self.clone();
+        let keys: Arc<[Bytes]> = keys.into();
+        let first = reads.query_many(&keys, limit_bytes)?;
+        Ok(async move {
+            let mut answer = first.await;
+            loop {
+                match answer {
+                    Ok(values) => {
+                        let bytes = values.value_bytes();
+                        let part =
+                            room.as_mut().filter(|_| bytes > FREE_BYTES).and_then(|room| room.split(bytes));
+                        return Ok(match part {
+                            Some(part) => values.holding(part),
+                            None => values,
+                        });
+                    }
+                    Err(EngineError::Read(ReadError::ValueTooLarge { bytes, .. }))
+                        if bytes <= reads.max_value_bytes =>
+                    {
+                        drop(room.take());
+                        room = Some(reads.room_for(bytes).await?);
+                        answer = reads.query_many(&keys, bytes)?.await;
+                    }
+                    Err(EngineError::Read(ReadError::ValueTooLarge { bytes, .. })) => {
+                        return Err(ReadError::ValueTooLarge { bytes, limit: reads.max_value_bytes }.into());
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        })
+    }
+
+    fn query_many(&self, keys: &Arc<[Bytes]>, limit_bytes: usize) -> Result<Pending<Values>, EngineError> {
+        let keys = Arc::clone(keys);
+        self.engine.try_query(move |store| -> Result<Values, EngineError> {
+            let entries = store.get_many(&keys, limit_bytes)?;
+            let values = keys.iter().zip(entries).map(|(key, entry)| match entry {
+                Ok(entry) => Ok(entry.map(|entry| (entry.value, entry.revision))),
+                Err(why) => Err(answer("get", key, &why.into())),
+            });
+            Ok(Values::new(values.collect()))
+        })
     }
 
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, EngineError> {

@@ -4,7 +4,7 @@ use ensemble::CallError;
 use thiserror::Error;
 
 use crate::{
-    messages::StoreError,
+    messages::{ApplyRefused, BackupRefused, StoreError},
     object::{DecodeError, FromObjectError, ToObjectError, TooDeep},
 };
 
@@ -18,6 +18,12 @@ pub enum ClientError {
     /// The store did not do as asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store did none of several writes.
+    #[error(transparent)]
+    Apply(#[from] ApplyRefused),
+    /// The server wrote no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupRefused),
     /// What is stored are bytes that are no object.
     #[error("the value is no object")]
     NotAnObject(#[source] DecodeError),

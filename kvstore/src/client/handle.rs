@@ -6,10 +6,10 @@ use bytes::Bytes;
 use ensemble::{CallError, Node, NotSent, RemoteAddr, RemoteMessage, Unknown};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::ClientError;
+use super::{error::ClientError, options::PutOptions};
 use crate::{
     actor::ACTOR,
-    messages::{Get, GetLimits, Put, PutDone, Remove, RemoveDone, StoreError, Value},
+    messages::{Get, GetLimits, Put, PutDone, PutWith, Remove, RemoveDone, RemoveIf, StoreError, Value},
     object::{Object, from_object, to_object},
     store::MAX_KEY_BYTES,
 };
@@ -80,16 +80,24 @@ impl Client {
     /// When the key or the value is over its limit, the store is full, or it cannot be asked.
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<PutDone, ClientError> {
         let put = Put { key: checked(key.as_ref())?, value: value.into() };
-        let bytes = put.value.len();
-        let time = self.time_for(bytes);
-        if bytes >= ASK_LIMIT_FROM_BYTES {
-            let limits = self.call(time, Again::UnlessAnswered, || GetLimits).await?;
-            if bytes as u64 > limits.max_value_bytes {
-                return Err(
-                    StoreError::ValueTooLarge { bytes: bytes as u64, limit: limits.max_value_bytes }.into()
-                );
-            }
-        }
+        let time = self.check_length(put.value.len()).await?;
+        Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
+    }
+
+    /// Stores a value under a key as the options say.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`StoreError::Conflict`] when the condition does not hold.
+    pub async fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        options: PutOptions,
+    ) -> Result<PutDone, ClientError> {
+        let PutOptions { condition, ttl } = options;
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let put = PutWith { key: checked(key.as_ref())?, value: value.into(), condition, ttl_ms };
+        let time = self.check_length(put.value.len()).await?;
         Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
     }
 
@@ -99,6 +107,15 @@ impl Client {
     /// When the key is none, or the store cannot be asked.
     pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<RemoveDone, ClientError> {
         let remove = Remove { key: checked(key.as_ref())? };
+        Ok(self.call(self.time_for(0), Again::UnlessSent, || remove.clone()).await??)
+    }
+
+    /// Removes a key if it has this revision.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove), and [`StoreError::Conflict`] when the key has another revision, or is not there.
+    pub async fn remove_if(&self, key: impl AsRef<[u8]>, revision: u64) -> Result<RemoveDone, ClientError> {
+        let remove = RemoveIf { key: checked(key.as_ref())?, revision };
         Ok(self.call(self.time_for(0), Again::UnlessSent, || remove.clone()).await??)
     }
 
@@ -147,11 +164,23 @@ impl Client {
         self.put(key, object.to_bytes().map_err(ClientError::TooDeep)?).await
     }
 
-    fn time_for(&self, bytes: usize) -> Duration {
+    /// Spares a long value the way when it would be refused; says how much time its put has.
+    pub(super) async fn check_length(&self, bytes: usize) -> Result<Duration, ClientError> {
+        let time = self.time_for(bytes);
+        if bytes >= ASK_LIMIT_FROM_BYTES {
+            let limit = self.call(time, Again::UnlessAnswered, || GetLimits).await?.max_value_bytes;
+            if bytes as u64 > limit {
+                return Err(StoreError::ValueTooLarge { bytes: bytes as u64, limit }.into());
+            }
+        }
+        Ok(time)
+    }
+
+    pub(super) fn time_for(&self, bytes: usize) -> Duration {
         self.timeout.unwrap_or_else(|| put_time(self.call_timeout, bytes))
     }
 
-    async fn call<M: RemoteMessage>(
+    pub(super) async fn call<M: RemoteMessage>(
         &self,
         time: Duration,
         again: Again,
@@ -170,7 +199,7 @@ impl Client {
 
 /// When a call that lost its connection is sent once more.
 #[derive(Clone, Copy)]
-enum Again {
+pub(super) enum Again {
     /// What may be done twice.
     UnlessAnswered,
     /// What may not.
@@ -188,7 +217,7 @@ impl Again {
 }
 
 /// A key within the limits, which no store can have otherwise.
-fn checked(key: &[u8]) -> Result<Bytes, StoreError> {
+pub(super) fn checked(key: &[u8]) -> Result<Bytes, StoreError> {
     match key.len() {
         1..=MAX_KEY_BYTES => Ok(Bytes::copy_from_slice(key)),
         bytes => Err(StoreError::KeyLength { bytes: bytes as u64, limit: MAX_KEY_BYTES as u64 }),

@@ -2,6 +2,11 @@
 
 mod error;
 mod handle;
+mod look;
+mod many;
+mod options;
+mod upkeep;
 
 pub use error::ClientError;
 pub use handle::{Client, put_time};
+pub use options::PutOptions;

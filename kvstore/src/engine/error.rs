@@ -1,6 +1,6 @@
 //! What can go wrong with a call of the engine.
 
-use crate::store::{KeyError, ReadError, WriteError};
+use crate::store::{KeyError, ReadError, StorageError, WriteError};
 
 /// Why a call was not answered as asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -20,6 +20,12 @@ pub enum EngineError {
     /// The thread panicked over the call: whether a write was done is unknown.
     #[error("the store failed over this call")]
     Panicked,
+}
+
+impl From<StorageError> for EngineError {
+    fn from(error: StorageError) -> Self {
+        Self::Read(error.into())
+    }
 }
 
 impl EngineError {

@@ -1,7 +1,7 @@
 //! The engine's handle: accepts calls, and says when there is no room for them.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -9,9 +9,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, watch};
 
 use super::error::EngineError;
+use super::keeper;
 use super::options::EngineOptions;
 use super::pending::{Pending, Reply};
-use super::readers::{self, ReadQueue, ReadRequest};
+use super::readers::{self, Question, Read, ReadQueue, ReadRequest};
 use super::writer::{self, WriteRequest};
 use crate::store::{Applied, Entry, ReadError, Store, Stored, Write, WriteError, check_key};
 
@@ -44,6 +45,11 @@ struct Shared {
     write_room_bytes: u32,
     reads: Arc<ReadQueue>,
     read_room: Arc<Semaphore>,
+    /// For what has a thread of its own; gone when the engine is closed.
+    jobs: Mutex<Option<Store>>,
+    job_room: Arc<Semaphore>,
+    /// The keeper works until this is dropped.
+    keeper: Mutex<Option<std::sync::mpsc::Sender<()>>>,
     /// Every thread holds a receiver until it has let go of the store.
     threads: watch::Sender<()>,
 }
@@ -56,20 +62,22 @@ impl Engine {
     /// The system's error when it gives no thread.
     pub fn start(store: Store, options: &EngineOptions) -> io::Result<Self> {
         let max_value_bytes = store.options().max_value_bytes;
-        let reader = store.clone();
+        let (reader, queried) = (store.clone(), store.clone());
         Self::start_with(
             max_value_bytes,
             options,
+            Some(queried),
             move |key: &[u8], limit_bytes| reader.get_within(key, limit_bytes),
             move |batch| store.apply(batch),
         )
     }
 
-    /// Starts the threads over any two functions that read and write.
+    /// Starts the threads over any two functions that read and write; queries need a store.
     pub(super) fn start_with(
         max_value_bytes: usize,
         options: &EngineOptions,
-        read: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
+        queried: Option<Store>,
+        get: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
         apply: impl FnMut(Vec<Write>) -> Vec<Result<Applied, WriteError>> + Send + 'static,
     ) -> io::Result<Self> {
         let (writes, write_queue) = mpsc::channel(options.max_queued_writes.clamp(1, Semaphore::MAX_PERMITS));
@@ -81,17 +89,25 @@ impl Engine {
                 writes: RwLock::new(Some(writes)),
                 write_room: Arc::new(Semaphore::new(write_room_bytes as usize)),
                 write_room_bytes,
+                jobs: Mutex::new(queried.clone()),
+                job_room: Arc::new(Semaphore::new(1)),
+                keeper: Mutex::new(None),
                 reads: Arc::new(ReadQueue::default()),
                 read_room: Arc::new(Semaphore::new(read_room)),
                 threads: watch::Sender::new(()),
             }),
         };
+        if let Some(store) = queried.clone() {
+            engine.shared.start_keeper(store)?;
+        }
         for index in 0..options.reader_threads.max(1) {
             let alive = engine.shared.threads.subscribe();
             let queue = engine.shared.reads.clone();
-            let read = read.clone();
+            let (get, queried) = (get.clone(), queried.clone());
             thread::Builder::new().name(format!("store-reader-{index}")).spawn(move || {
-                readers::run(&queue, read);
+                readers::run(&queue, get, queried.as_ref());
+                // The store is closed before it is said that the thread has ended.
+                drop(queried);
                 drop(alive);
             })?;
         }
@@ -143,6 +159,58 @@ impl Engine {
         self.shared.push_read(key, limit_bytes, room)
     }
 
+    /// Has a question to the store accepted at once or not at all. A reader thread asks it; what takes long is asked
+    /// in parts.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Overloaded`] while the queue is full, [`EngineError::Closed`]; and, as the answer, the error of
+    /// `ask`, or [`EngineError::Panicked`].
+    pub fn try_query<R, E>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<R, E> + Send + 'static,
+    ) -> Result<Pending<R>, EngineError>
+    where
+        R: Send + 'static,
+        E: Into<EngineError> + 'static,
+    {
+        let room = self.shared.read_room.clone().try_acquire_owned().map_err(no_room)?;
+        let (reply, pending) = Reply::new();
+        self.shared.push(Read::Query(Box::new(Question { ask, reply })), room)?;
+        Ok(pending)
+    }
+
+    /// Has what takes long done on a thread of its own, one such thing at a time. Closing waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Overloaded`] while there is another, or the system gives no thread; [`EngineError::Closed`]; and, as
+    /// the answer, the error of `work`, or [`EngineError::Panicked`].
+    pub fn try_job<R, E>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<R, E> + Send + 'static,
+    ) -> Result<Pending<R>, EngineError>
+    where
+        R: Send + 'static,
+        E: Into<EngineError> + 'static,
+    {
+        let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = jobs.clone().ok_or(EngineError::Closed)?;
+        let room = self.shared.job_room.clone().try_acquire_owned().map_err(no_room)?;
+        let (reply, pending) = Reply::new();
+        let alive = self.shared.threads.subscribe();
+        let job = move || {
+            let result = work(&store);
+            drop(store);
+            drop(room);
+            reply.send(result, None);
+            drop(alive);
+        };
+        let started = thread::Builder::new().name("store-job".to_owned()).spawn(job);
+        started.map_err(|_| EngineError::Overloaded)?;
+        Ok(pending)
+    }
+
     /// Stores a value under a key, and answers when it is on disk.
     ///
     /// # Errors
@@ -151,7 +219,7 @@ impl Engine {
     pub async fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Stored, EngineError> {
         match self.write(Write::put(key, value)).await? {
             Applied::Stored(stored) => Ok(stored),
-            Applied::Removed { .. } => unreachable!("a put was asked for"),
+            _ => unreachable!("a put was asked for"),
         }
     }
 
@@ -163,7 +231,7 @@ impl Engine {
     pub async fn remove(&self, key: impl Into<Bytes>) -> Result<bool, EngineError> {
         match self.write(Write::remove(key)).await? {
             Applied::Removed { revision } => Ok(revision.is_some()),
-            Applied::Stored(_) => unreachable!("a remove was asked for"),
+            _ => unreachable!("a remove was asked for"),
         }
     }
 
@@ -233,6 +301,18 @@ impl Shared {
         self.writes.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(EngineError::Closed)
     }
 
+    fn start_keeper(&self, store: Store) -> io::Result<()> {
+        let (keeper, stop) = std::sync::mpsc::channel();
+        let alive = self.threads.subscribe();
+        thread::Builder::new().name("store-keeper".to_owned()).spawn(move || {
+            keeper::run(&store, &stop);
+            drop(store);
+            drop(alive);
+        })?;
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        Ok(())
+    }
+
     fn push_read(
         &self,
         key: Bytes,
@@ -240,8 +320,12 @@ impl Shared {
         room: OwnedSemaphorePermit,
     ) -> Result<Pending<Option<Entry>>, EngineError> {
         let (reply, pending) = Reply::new();
-        self.reads.push(ReadRequest { key, limit_bytes, reply, room }).map_err(|_| EngineError::Closed)?;
+        self.push(Read::Value { key, limit_bytes, reply }, room)?;
         Ok(pending)
+    }
+
+    fn push(&self, read: Read, room: OwnedSemaphorePermit) -> Result<(), EngineError> {
+        self.reads.push(ReadRequest { read, room }).map_err(|_| EngineError::Closed)
     }
 
     fn cost(&self, write: &Write) -> u32 {
@@ -252,6 +336,8 @@ impl Shared {
     fn close(&self) {
         // The writer ends when the last sender is gone, which those who are just sending hold a copy of.
         drop(self.writes.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.write_room.close();
         self.read_room.close();
         self.reads.close();

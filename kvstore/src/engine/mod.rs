@@ -5,6 +5,7 @@
 
 mod error;
 mod handle;
+mod keeper;
 mod options;
 mod pending;
 mod readers;

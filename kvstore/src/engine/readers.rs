@@ -7,15 +7,68 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::error::EngineError;
 use super::pending::Reply;
-use crate::store::{Entry, ReadError};
+use crate::store::{Entry, ReadError, Store};
 
 /// A read that was accepted.
 pub(super) struct ReadRequest {
-    pub(super) key: Bytes,
-    pub(super) limit_bytes: usize,
-    pub(super) reply: Reply<Option<Entry>>,
+    pub(super) read: Read,
     pub(super) room: OwnedSemaphorePermit,
+}
+
+/// What is to be read.
+pub(super) enum Read {
+    /// The value under a key.
+    Value { key: Bytes, limit_bytes: usize, reply: Reply<Option<Entry>> },
+    /// Anything else.
+    Query(Box<dyn Query>),
+}
+
+/// A question to the store that answers its caller itself.
+pub(super) trait Query: Send {
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+    /// Asks and answers.
+    fn run(self: Box<Self>, store: &Store, room: OwnedSemaphorePermit);
+}
+
+/// A function of the store, and where its result goes.
+pub(super) struct Question<F, R> {
+    pub(super) ask: F,
+    pub(super) reply: Reply<R>,
+}
+
+impl<F, R, E> Query for Question<F, R>
+where
+    F: FnOnce(&Store) -> Result<R, E> + Send,
+    R: Send,
+    E: Into<EngineError>,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_abandoned()
+    }
+
+    fn run(self: Box<Self>, store: &Store, room: OwnedSemaphorePermit) {
+        let Self { ask, reply } = *self;
+        reply.send(ask(store), Some(room));
+    }
+}
+
+impl Read {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Value { reply, .. } => reply.is_abandoned(),
+            Self::Query(query) => query.is_abandoned(),
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Value { limit_bytes, .. } => *limit_bytes > LONG_BYTES,
+            Self::Query(_) => true,
+        }
+    }
 }
 
 /// Reads that a thread takes at a time at most: enough to make the lock and the waking cheap for each.
@@ -75,7 +128,7 @@ impl ReadQueue {
         }
         // Half of them, since there are others to take the rest.
         let count = state.requests.len().div_ceil(2).min(MAX_TAKEN);
-        let short = state.requests.iter().take(count).take_while(|request| request.limit_bytes <= LONG_BYTES);
+        let short = state.requests.iter().take(count).take_while(|request| !request.read.is_long());
         let count = short.count().max(count.min(1));
         taken.extend(state.requests.drain(..count));
     }
@@ -86,21 +139,32 @@ impl ReadQueue {
 }
 
 /// Answers what comes through the queue, until it is closed and empty.
-pub(super) fn run(queue: &ReadQueue, read: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError>) {
+pub(super) fn run(
+    queue: &ReadQueue,
+    get: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError>,
+    store: Option<&Store>,
+) {
     let mut taken = Vec::with_capacity(MAX_TAKEN);
     loop {
         queue.take(&mut taken);
         if taken.is_empty() {
             return;
         }
-        for ReadRequest { key, limit_bytes, reply, room } in taken.drain(..) {
-            if reply.is_abandoned() {
+        for ReadRequest { read, room } in taken.drain(..) {
+            if read.is_abandoned() {
                 continue;
             }
             // A panic must not end the thread: the others would have to do its work, down to the last.
-            match catch_unwind(AssertUnwindSafe(|| read(&key, limit_bytes))) {
-                Ok(result) => reply.send(result, Some(room)),
-                Err(_) => tracing::error!("a reader panicked over a key"),
+            let answered = catch_unwind(AssertUnwindSafe(|| match read {
+                Read::Value { key, limit_bytes, reply } => reply.send(get(&key, limit_bytes), Some(room)),
+                Read::Query(query) => {
+                    if let Some(store) = store {
+                        query.run(store, room);
+                    }
+                }
+            }));
+            if answered.is_err() {
+                tracing::error!("a reader panicked over a read");
             }
         }
     }

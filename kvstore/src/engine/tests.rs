@@ -45,7 +45,10 @@ impl Gate {
             released.recv().ok();
             answers
         };
-        (Engine::start_with(MAX_VALUE_BYTES, options, nothing, apply).unwrap(), Self { batches, release })
+        (
+            Engine::start_with(MAX_VALUE_BYTES, options, None, nothing, apply).unwrap(),
+            Self { batches, release },
+        )
     }
 
     /// Waits until the writer is within a batch.
@@ -211,7 +214,7 @@ async fn a_queue_full_of_reads_is_told_or_waited_for() {
         Ok(None)
     };
     let options = EngineOptions { max_queued_reads: 3, ..EngineOptions::default() };
-    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, read, |_| Vec::new()).unwrap();
+    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, None, read, |_| Vec::new()).unwrap();
     let accepted: Vec<_> = (0..3).map(|_| engine.try_get("k").unwrap()).collect();
     assert!(matches!(engine.try_get("k"), Err(EngineError::Overloaded)));
     let mut waiting = Box::pin(engine.get("k"));
@@ -234,7 +237,7 @@ async fn a_panic_is_an_error_of_its_callers_only() {
         batch.iter().map(|_| Ok(stored(1))).collect()
     };
     let options = EngineOptions { reader_threads: 1, ..EngineOptions::default() };
-    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, read, apply).unwrap();
+    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, None, read, apply).unwrap();
     for _ in 0..3 {
         assert!(matches!(engine.get("panic").await, Err(EngineError::Panicked)));
         assert_eq!(engine.get("k").await.unwrap(), None);
@@ -299,7 +302,8 @@ async fn dropping_the_last_handle_finishes_and_lets_go_of_the_store() {
         seen.lock().unwrap().extend(batch);
         answers
     };
-    let engine = Engine::start_with(MAX_VALUE_BYTES, &EngineOptions::default(), nothing, apply).unwrap();
+    let engine =
+        Engine::start_with(MAX_VALUE_BYTES, &EngineOptions::default(), None, nothing, apply).unwrap();
     drop(engine.try_write(Write::put("k", "v")).unwrap());
     drop(engine);
     dropped.recv().unwrap();

@@ -76,6 +76,25 @@ pub enum StoreError {
     /// A mistake in the server; its log says more.
     #[error("the store failed over this call; the server's log says how")]
     Internal,
+    /// There are more keys in one call than the store takes.
+    #[error("the call is of {count} keys; the limit is {limit}")]
+    TooMany {
+        /// How many there are.
+        count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Of writes that are done together, two are of the same key.
+    #[error("two writes of one call are of the same key")]
+    KeyRepeated,
+    /// The values of many keys are longer than one answer may be.
+    #[error("the values have {bytes} bytes together; the limit of one answer is {limit}")]
+    AnswerTooLarge {
+        /// Their length in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A newer server's.
     #[error("the store answered with error {0}, which is not known here")]
     Other(u16),
@@ -111,6 +130,9 @@ impl From<StoreError> for Coded {
             StoreError::Closed => (10, 0, 0),
             StoreError::Storage => (11, 0, 0),
             StoreError::Internal => (12, 0, 0),
+            StoreError::TooMany { count, limit } => (13, count, limit),
+            StoreError::KeyRepeated => (14, 0, 0),
+            StoreError::AnswerTooLarge { bytes, limit } => (15, bytes, limit),
             StoreError::Other(code) => (code, 0, 0),
         };
         Self { code, first, second }
@@ -132,6 +154,9 @@ impl From<Coded> for StoreError {
             10 => Self::Closed,
             11 => Self::Storage,
             12 => Self::Internal,
+            13 => Self::TooMany { count: first, limit: second },
+            14 => Self::KeyRepeated,
+            15 => Self::AnswerTooLarge { bytes: first, limit: second },
             other => Self::Other(other),
         }
     }
@@ -170,6 +195,9 @@ mod tests {
             (StoreError::Closed, vec![10, 0, 0]),
             (StoreError::Storage, vec![11, 0, 0]),
             (StoreError::Internal, vec![12, 0, 0]),
+            (StoreError::TooMany { count: 2, limit: 1 }, vec![13, 2, 1]),
+            (StoreError::KeyRepeated, vec![14, 0, 0]),
+            (StoreError::AnswerTooLarge { bytes: 2, limit: 1 }, vec![15, 2, 1]),
             (StoreError::Other(300), vec![251, 44, 1, 0, 0]),
         ];
         for (error, bytes) in golden {

@@ -60,7 +60,17 @@ impl Value {
 
 /// What a value holds. It is no part of the value: clones hold nothing.
 #[derive(Debug, Default)]
-struct Room(Option<Arc<OwnedSemaphorePermit>>);
+pub(super) struct Room(pub(super) Option<Arc<OwnedSemaphorePermit>>);
+
+impl Room {
+    /// The bytes, which hold what this does.
+    pub(super) fn hold(&self, bytes: &Bytes) -> Bytes {
+        match &self.0 {
+            Some(room) => Bytes::from_owner(Held { bytes: bytes.clone(), _room: Arc::clone(room) }),
+            None => bytes.clone(),
+        }
+    }
+}
 
 /// A value's bytes on their way to a connection, which go on holding what the value held.
 struct Held {
@@ -114,10 +124,7 @@ impl RemoteMessage for Get {
 
     fn result_tail(result: &Self::Result) -> Bytes {
         match result {
-            Ok(Some(Value { bytes, room: Room(Some(room)), .. })) => {
-                Bytes::from_owner(Held { bytes: bytes.clone(), _room: Arc::clone(room) })
-            }
-            Ok(Some(value)) => value.bytes.clone(),
+            Ok(Some(value)) => value.room.hold(&value.bytes),
             _ => Bytes::new(),
         }
     }

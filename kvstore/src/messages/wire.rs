@@ -1,8 +1,10 @@
 //! Help for the messages that are laid out by hand.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ensemble::codec::{DecodeError, EncodeError, decode_message, encode_message};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::condition::Condition;
 
 /// A tail shorter than this is copied. A slice would keep alive the connection's buffer, of 64 KiB or more, for as long
 /// as somebody has it.
@@ -14,6 +16,41 @@ pub(super) fn tail(bytes: &Bytes, at: usize) -> Bytes {
         Some(rest) if rest.len() < SLICED_FROM_BYTES => Bytes::copy_from_slice(rest),
         Some(_) => bytes.slice(at..),
         None => Bytes::new(),
+    }
+}
+
+/// Conditions by hand: a byte (0, none; 1, there is no such key; 2, the key has a revision), and that revision (eight
+/// bytes, little-endian; 0 for the others).
+pub(super) struct Conditions;
+
+const ALWAYS: u8 = 0;
+const ABSENT: u8 = 1;
+const REVISION: u8 = 2;
+
+impl Conditions {
+    /// How long one is.
+    pub(super) const BYTES: usize = 1 + 8;
+
+    pub(super) fn put(condition: Condition, out: &mut BytesMut) {
+        let (kind, revision) = match condition {
+            Condition::Always => (ALWAYS, 0),
+            Condition::Absent => (ABSENT, 0),
+            Condition::Revision(revision) => (REVISION, revision),
+        };
+        out.put_u8(kind);
+        out.put_u64_le(revision);
+    }
+
+    pub(super) fn get(from: &mut impl Buf) -> Result<Condition, DecodeError> {
+        if from.remaining() < Self::BYTES {
+            return Err(malformed());
+        }
+        match (from.get_u8(), from.get_u64_le()) {
+            (ALWAYS, 0) => Ok(Condition::Always),
+            (ABSENT, 0) => Ok(Condition::Absent),
+            (REVISION, revision) => Ok(Condition::Revision(revision)),
+            _ => Err(malformed()),
+        }
     }
 }
 

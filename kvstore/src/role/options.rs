@@ -5,19 +5,24 @@ use std::{collections::BTreeMap, path::PathBuf};
 use ensemble::{Limits, RoleError, RoleOption};
 
 use crate::{
-    messages::Put,
-    store::{MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions},
+    messages::PutWith,
+    store::{Durability, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions},
 };
 
 const PATH: &str = "path";
 const MAX_VALUE: &str = "max-value";
 const MAX_SIZE: &str = "max-size";
 const LEVEL: &str = "level";
+const DURABILITY: &str = "durability";
 
 pub(super) const OPTIONS: &[RoleOption] = &[
     RoleOption { key: PATH, help: "the store's directory; default: kvstore.db in the server's own" },
     RoleOption { key: MAX_VALUE, help: "longest value, in bytes or with KiB, MiB, GiB; default: 64MiB" },
     RoleOption { key: MAX_SIZE, help: "how large the store may become, likewise; default: 64GiB" },
+    RoleOption {
+        key: DURABILITY,
+        help: "when a write is answered: sync, on disk; interval=MS, synced so often; none; default: sync",
+    },
     RoleOption { key: LEVEL, help: "zstd's level: higher is smaller and slower; default: 3" },
 ];
 
@@ -50,6 +55,7 @@ impl Setup {
                     setup.store.max_size_bytes =
                         parse_bytes(value, MIN_MAX_SIZE_BYTES, usize::MAX).map_err(bad)?;
                 }
+                DURABILITY => setup.store.durability = parse_durability(value).map_err(bad)?,
                 LEVEL => setup.store.compression_level = parse_level(value).map_err(bad)?,
                 _ => return Err(bad(known_keys())),
             }
@@ -61,7 +67,7 @@ impl Setup {
 /// The longest value that gets through a node with such limits.
 fn max_value_bytes(limits: &Limits) -> usize {
     let message_bytes = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
-    message_bytes.saturating_sub(Put::MAX_OVERHEAD_BYTES).min(MAX_VALUE_BYTES_CEILING)
+    message_bytes.saturating_sub(PutWith::MAX_OVERHEAD_BYTES).min(MAX_VALUE_BYTES_CEILING)
 }
 
 /// A number of bytes; the error is what is expected.
@@ -88,6 +94,22 @@ fn parse_level(text: &str) -> Result<i32, String> {
     let level = text.parse().ok().filter(|level| levels.contains(level));
     level.ok_or_else(|| format!("a whole number from {} to {}", levels.start(), levels.end()))
 }
+
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "sync" => Ok(Durability::Sync),
+        "none" => Ok(Durability::None),
+        _ => {
+            let ms = text.strip_prefix("interval=").and_then(|ms| ms.parse().ok());
+            let ms = ms.filter(|ms| (1..=MAX_INTERVAL_MS).contains(ms));
+            ms.map(|ms| Durability::Interval { ms })
+                .ok_or_else(|| format!("sync, none, or interval=MS with MS from 1 to {MAX_INTERVAL_MS}"))
+        }
+    }
+}
+
+/// An hour; who can lose more can do with none.
+const MAX_INTERVAL_MS: u32 = 3_600_000;
 
 fn known_keys() -> String {
     let keys: Vec<_> = OPTIONS.iter().map(|option| option.key).collect();
@@ -122,6 +144,10 @@ mod tests {
         }
         assert_eq!(parse("max-size", "2GiB").unwrap().store.max_size_bytes, 2 << 30);
         assert_eq!(parse("level", "-5").unwrap().store.compression_level, -5);
+        let durability = |text| parse("durability", text).unwrap().store.durability;
+        assert_eq!(durability("sync"), Durability::Sync);
+        assert_eq!(durability("interval=50"), Durability::Interval { ms: 50 });
+        assert_eq!(durability("none"), Durability::None);
         assert_eq!(parse("level", "19").unwrap().store.compression_level, 19);
     }
 
@@ -143,6 +169,11 @@ mod tests {
             ("level", "fast"),
             ("level", "23"),
             ("level", "3.0"),
+            ("durability", ""),
+            ("durability", "interval"),
+            ("durability", "interval=0"),
+            ("durability", "interval=3600001"),
+            ("durability", "fast"),
             ("colour", "red"),
         ];
         for (key, value) in bad {

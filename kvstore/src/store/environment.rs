@@ -4,18 +4,23 @@
 //! environment per directory (the caller holds the store's lock file), and no transaction open while the map
 //! moves (the gate).
 
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use heed::{
+    CommitOrAbort, CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, MdbError, RoTxn,
+    RwTxn, WithoutTls,
+};
 
 use super::error::{OpenError, StorageError};
 
 /// The file that LMDB keeps in the directory.
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: one now, with room for a log and an index by expiry.
+/// Named databases that an environment can hold: two now, with room for a log and others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
@@ -23,13 +28,33 @@ const MAX_READERS: u32 = 512;
 
 type Table<'e> = Database<'e, Bytes, Bytes>;
 
+/// What LMDB says of its file and its readers.
+#[derive(Default)]
+pub(super) struct Sizes {
+    pub(super) map_bytes: u64,
+    pub(super) page_bytes: u64,
+    /// Pages of the file, used or free.
+    pub(super) pages: u64,
+    pub(super) readers: u64,
+    pub(super) max_readers: u64,
+}
+
 /// The named databases.
 pub(super) struct Tables {
     /// Key to record.
     pub(super) records: Table<'static>,
+    /// Expiry time and revision to key, for the records that end by themselves.
+    pub(super) expiry: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
+}
+
+impl Tables {
+    /// All of them.
+    pub(super) fn all(&self) -> [Table<'static>; 3] {
+        [self.records, self.expiry, self.meta]
+    }
 }
 
 /// What a body of a write transaction wants done with it.
@@ -41,18 +66,24 @@ pub(super) enum End<R> {
 }
 
 pub(super) struct Environment {
-    tables: Tables,
-    env: Env<WithoutTls>,
-    /// Read by every transaction for as long as it is open, written to move the map. Says whether there is a
-    /// map: it is gone when the system refused a new one.
-    gate: RwLock<bool>,
+    /// Read by every transaction for as long as it is open, written to move the map or to take another file.
+    gate: RwLock<Option<Opened>>,
+    /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
+    pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
 
-impl Environment {
-    /// Opens or creates the environment in `directory`, which nobody else has open.
-    ///
-    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
-    pub(super) fn open(
+/// A file that is open; there is none when it could not be opened again.
+struct Opened {
+    tables: Tables,
+    env: Env<WithoutTls>,
+    /// The system refused a new map when the old one was given up.
+    is_lost: bool,
+}
+
+type Gate<'e> = RwLockReadGuard<'e, Option<Opened>>;
+
+impl Opened {
+    fn open(
         directory: &Path,
         map_bytes: usize,
         check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
@@ -70,15 +101,53 @@ impl Environment {
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
+                let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
                 Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, meta)),
+                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, meta }, env, gate: RwLock::new(true) })
+        let (records, expiry, meta) = Result::from(tables)?;
+        Ok(Self { tables: Tables { records, expiry, meta }, env, is_lost: false })
+    }
+}
+
+impl Environment {
+    /// Opens or creates the environment in `directory`, which nobody else has open.
+    ///
+    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open(
+        directory: &Path,
+        map_bytes: usize,
+        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        let opened = Opened::open(directory, map_bytes, check)?;
+        Ok(Self { gate: RwLock::new(Some(opened)), pin: Mutex::new(None) })
+    }
+
+    /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
+    pub(super) fn replace(
+        &self,
+        directory: &Path,
+        map_bytes: usize,
+        swap: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), StorageError> {
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        *self.pin() = None;
+        let Some(Opened { env, .. }) = gate.take_if(|opened| !opened.is_lost) else {
+            return Err(StorageError::new("be compacted", MdbError::Panic));
+        };
+        env.prepare_for_closing().wait();
+        let swapped = swap();
+        let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
+        *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
+        swapped.map_err(|error| StorageError::new("be compacted", error))
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `body` in a read transaction. Neither waits for a writer nor makes one wait.
@@ -86,12 +155,10 @@ impl Environment {
         &self,
         body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> R,
     ) -> Result<R, heed::Error> {
-        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        if !*mapped {
-            return Err(MdbError::Panic.into());
-        }
-        let transaction = self.env.read_txn()?;
-        Ok(body(&transaction, &self.tables))
+        let gate = self.gate();
+        let opened = usable(&gate)?;
+        let transaction = opened.env.read_txn()?;
+        Ok(body(&transaction, &opened.tables))
     }
 
     /// Runs `body` in a write transaction and commits what it changed; an error undoes everything.
@@ -99,12 +166,10 @@ impl Environment {
         &self,
         body: impl FnOnce(&mut RwTxn<'_>, &Tables) -> Result<End<R>, heed::Error>,
     ) -> Result<R, heed::Error> {
-        let mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        if !*mapped {
-            return Err(MdbError::Panic.into());
-        }
-        let mut transaction = self.env.write_txn()?;
-        match body(&mut transaction, &self.tables)? {
+        let gate = self.gate();
+        let opened = usable(&gate)?;
+        let mut transaction = opened.env.write_txn()?;
+        match body(&mut transaction, &opened.tables)? {
             End::Commit(result) => {
                 transaction.commit()?;
                 Ok(result)
@@ -116,27 +181,100 @@ impl Environment {
         }
     }
 
-    /// The size of the map.
+    /// Has commits no longer wait for the disk.
+    pub(super) fn stop_syncing(&self) -> Result<(), heed::Error> {
+        let gate = self.gate();
+        let opened = usable(&gate)?;
+        #[expect(unsafe_code, reason = "the state that is on disk is noted and pinned")]
+        // SAFETY: without syncs a loss of power damages the file. The caller keeps what is needed to put back the last
+        // state that was synced.
+        unsafe {
+            opened.env.set_flags(EnvFlags::NO_SYNC, FlagSetMode::Enable)
+        }
+    }
+
+    /// Has everything that was committed on disk.
+    pub(super) fn sync(&self) -> Result<(), heed::Error> {
+        let gate = self.gate();
+        let opened = usable(&gate)?;
+        opened.env.force_sync()
+    }
+
+    /// Keeps the pages of the present state from being written over, in place of those of another.
+    pub(super) fn pin_state(&self) -> Result<(), heed::Error> {
+        let gate = self.gate();
+        let pin = usable(&gate)?.env.clone().static_read_txn()?;
+        *self.pin() = Some(pin);
+        Ok(())
+    }
+
+    pub(super) fn unpin(&self) {
+        *self.pin() = None;
+    }
+
+    fn pin(&self) -> MutexGuard<'_, Option<RoTxn<'static, WithoutTls>>> {
+        self.pin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The two pages that say which state is the last.
+    pub(super) fn meta_pages(&self) -> io::Result<Vec<u8>> {
+        let gate = self.gate();
+        let opened = usable(&gate).map_err(io::Error::other)?;
+        let page_bytes = opened.env.unnamed_database_stat().page_size as usize;
+        let mut pages = vec![0; 2 * page_bytes];
+        let file = opened.env.try_clone_inner_file().map_err(io::Error::other)?;
+        file.read_exact_at(&mut pages, 0)?;
+        Ok(pages)
+    }
+
+    /// Copies what is committed, at one moment, without free pages.
+    pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
+        let gate = self.gate();
+        let opened = usable(&gate)?;
+        opened.env.copy_to_file(file, CompactionOption::Enabled)
+    }
+
+    /// The size of the map; 0 without one.
     pub(super) fn map_bytes(&self) -> usize {
-        let _mapped = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        self.env.info().map_size
+        self.gate().as_ref().map_or(0, |opened| opened.env.info().map_size)
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        let gate = self.gate();
+        let Some(Opened { env, .. }) = &*gate else { return Sizes::default() };
+        let info = env.info();
+        Sizes {
+            map_bytes: info.map_size as u64,
+            page_bytes: env.unnamed_database_stat().page_size.into(),
+            pages: info.last_page_number as u64 + 1,
+            readers: info.number_of_readers.into(),
+            max_readers: info.maximum_number_of_readers.into(),
+        }
     }
 
     /// Maps the file anew, with `map_bytes` or as much as the data takes, once no transaction is open.
     pub(super) fn resize(&self, map_bytes: usize) -> Result<(), StorageError> {
-        let mut mapped = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        if !*mapped {
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(opened) = gate.as_mut().filter(|opened| !opened.is_lost) else {
             return Err(StorageError::new("change the size of its map", MdbError::Panic));
+        };
+        if self.pin().is_some() {
+            return Err(StorageError::new("change the size of its map", MdbError::BadTxn));
         }
         #[expect(unsafe_code, reason = "no transaction is open: the gate is held for writing")]
-        // SAFETY: every transaction holds the gate for reading until it ends, so there is none now.
-        let resized = unsafe { self.env.resize(map_bytes) };
+        // SAFETY: every transaction but the pin holds the gate for reading until it ends, so there is none now; the pin
+        // is not there, and is set only by who writes, which is the caller.
+        let resized = unsafe { opened.env.resize(map_bytes) };
         resized.map_err(|error| {
             // LMDB gave up the old map before it asked for the new one: nothing may touch it any more.
-            *mapped = false;
+            opened.is_lost = true;
             StorageError::of_heed("change the size of its map", error)
         })
     }
+}
+
+fn usable<'e>(gate: &'e Gate<'_>) -> Result<&'e Opened, heed::Error> {
+    gate.as_ref().filter(|opened| !opened.is_lost).ok_or_else(|| MdbError::Panic.into())
 }
 
 /// Gives a file that was cut short its length again.

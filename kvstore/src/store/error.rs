@@ -198,6 +198,15 @@ pub enum WriteError {
         /// The revision that the key has now; none where there is no such key.
         current: Option<u64>,
     },
+    /// One of the writes that were to be done together cannot be done; none was.
+    #[error("write {index} of those together")]
+    Together {
+        /// Which of them, from 0.
+        index: usize,
+        /// Why it cannot.
+        #[source]
+        cause: Box<WriteError>,
+    },
     /// The write has a condition on a record that cannot be read.
     #[error("the record that the condition is about cannot be read")]
     Unreadable(#[source] RecordError),
@@ -207,6 +216,13 @@ pub enum WriteError {
     /// The database failed. Whether the write was done shows when the store is opened again.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl WriteError {
+    /// The error of writes together of which this one refuses.
+    pub(super) fn at(self, index: usize) -> Self {
+        Self::Together { index, cause: Box::new(self) }
+    }
 }
 
 fn conflict_text(current: Option<u64>) -> String {

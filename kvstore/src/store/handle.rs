@@ -3,18 +3,24 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
-use heed::MdbError;
+use heed::{MdbError, RoTxn, WithoutTls};
 
+use super::apply::{self, Results};
 use super::ballast::Ballast;
+use super::clock::Clock;
 use super::compression::expand;
-use super::environment::Environment;
+use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
+use super::expiry::has_ended;
 use super::options::StoreOptions;
 use super::record::Header;
-use super::write::{self, Applied, Prepared, Results, Stored, Write};
+use super::synced;
+use super::write::{Applied, Prepared, Stored, Write};
 
 /// The version of the store's layout that this code writes, and the newest that it opens.
 ///
@@ -23,6 +29,11 @@ pub const STORE_VERSION: u32 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
 const LOCK_FILE: &str = "store.lock";
+/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
+/// yet become another program.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 const BALLAST_FILE: &str = "reserve";
 
 /// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
@@ -53,22 +64,29 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    options: StoreOptions,
-    directory: PathBuf,
-    environment: Environment,
-    writer: Mutex<Writer>,
+pub(super) struct Inner {
+    pub(super) options: StoreOptions,
+    pub(super) directory: PathBuf,
+    pub(super) environment: Environment,
+    pub(super) writer: Mutex<Writer>,
+    clock: Clock,
+    /// What the last put found to be full.
+    full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
     _lock: File,
 }
 
 /// What only the one who writes may touch.
-struct Writer {
+pub(super) struct Writer {
     ballast: Ballast,
+    /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
+    pub(super) synced_file_bytes: Option<u64>,
+    /// Something was committed since.
+    pub(super) has_unsynced: bool,
     /// The last commit freed pages, which LMDB uses again only after one more commit.
-    has_fresh_free_pages: bool,
+    pub(super) has_fresh_free_pages: bool,
     /// The map reaches into what is kept back for removes.
-    reserve_is_open: bool,
+    pub(super) reserve_is_open: bool,
 }
 
 /// A value and what is known about it.
@@ -80,12 +98,12 @@ pub struct Entry {
     pub revision: u64,
     /// The length of the value as it is stored: after compression, without the record's header.
     pub stored_bytes: u64,
-    /// When the entry ends, in milliseconds since 1970-01-01 UTC. Nothing sets it yet.
+    /// When the entry ends, in milliseconds since 1970-01-01 UTC.
     pub expires_at_ms: Option<u64>,
 }
 
 /// Why a transaction was undone.
-enum Failure {
+pub(super) enum Failure {
     MapFull,
     DiskFull,
     Storage(StorageError),
@@ -98,9 +116,15 @@ impl Store {
     ///
     /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        Self::open_at(directory, options, Clock::system())
+    }
+
+    /// As [`open`](Self::open), with a clock.
+    pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
+        synced::restore(directory)?;
         let environment =
             Environment::open(directory, options.initial_map(), |meta, transaction| {
                 match meta.get(transaction, FORMAT_KEY)? {
@@ -108,12 +132,28 @@ impl Store {
                     Some(bytes) => check_format(bytes, directory),
                 }
             })?;
+        synced::forget(directory).map_err(|source| OpenError::Io {
+            what: "file of the last sync",
+            path: directory.to_owned(),
+            source,
+        })?;
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
-        let writer = Mutex::new(Writer { ballast, has_fresh_free_pages: true, reserve_is_open: false });
+        let writer = Writer {
+            ballast,
+            synced_file_bytes: None,
+            has_unsynced: false,
+            has_fresh_free_pages: true,
+            reserve_is_open: false,
+        };
+        let writer = Mutex::new(writer);
         let directory = directory.to_owned();
-        Ok(Self { inner: Arc::new(Inner { options, directory, environment, writer, _lock: lock }) })
+        let full = Mutex::new(None);
+        let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        inner.remove_unfinished();
+        inner.start_durability()?;
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The options that the store was opened with.
@@ -138,12 +178,87 @@ impl Store {
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
         let limit = limit_bytes.min(self.inner.options.max_value_bytes);
-        let read = self.inner.environment.read(|transaction, tables| {
+        let now_ms = self.now_ms();
+        self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
-            record.map(|record| read_record(key, record, limit)).transpose()
-        });
+            record.map_or(Ok(None), |record| read_record(key, record, limit, now_ms))
+        })
+    }
+
+    /// Reads many keys as they are at one moment, unless their values are longer than `limit_bytes` together. Each has
+    /// its own answer, at its own place.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::ValueTooLarge`], with the length of all values, and [`ReadError::Storage`].
+    pub fn get_many(
+        &self,
+        keys: &[Bytes],
+        limit_bytes: usize,
+    ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
+        let limit = self.inner.options.max_value_bytes;
+        let now_ms = self.now_ms();
+        self.reading(|transaction, tables| {
+            let mut records = Vec::with_capacity(keys.len());
+            let mut bytes = 0_usize;
+            for key in keys {
+                let record = match check_key(key) {
+                    Err(none) => Err(none),
+                    Ok(()) => Ok(tables
+                        .records
+                        .get(transaction, key)
+                        .map_err(|error| StorageError::of_heed("read", error))?),
+                };
+                if let Ok(Some((header, _))) =
+                    record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                    && !has_ended(&header, now_ms)
+                {
+                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                }
+                records.push(record);
+            }
+            if bytes > limit_bytes {
+                return Err(ReadError::ValueTooLarge { bytes, limit: limit_bytes });
+            }
+            let entries = keys
+                .iter()
+                .zip(records)
+                .map(|(key, record)| record?.map_or(Ok(None), |it| read_record(key, it, limit, now_ms)));
+            Ok(entries.collect())
+        })
+    }
+
+    /// Runs `body` in a read transaction.
+    pub(super) fn reading<R>(
+        &self,
+        body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        let read = self.inner.environment.read(body);
         read.map_err(|error| StorageError::of_heed("begin to read", error))?
+    }
+
+    /// The store's time.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// What the last put found to be full.
+    pub(super) fn full(&self) -> Option<Full> {
+        *self.inner.full()
+    }
+
+    /// Has all writes that were answered on disk. Under [`Durability::Sync`](super::Durability::Sync) they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the disk fails; the state of the last sync stays what a crash leaves.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.inner.sync_now()
+    }
+
+    pub(super) fn make_room_to_grow(&self) -> Result<(), StorageError> {
+        self.inner.make_room_to_grow()
     }
 
     /// The last revision that was given to a write; 0 before the first.
@@ -153,7 +268,7 @@ impl Store {
     /// [`StorageError`] when the database fails.
     pub fn revision(&self) -> Result<u64, StorageError> {
         let read =
-            self.inner.environment.read(|transaction, tables| write::last_revision(transaction, tables));
+            self.inner.environment.read(|transaction, tables| apply::last_revision(transaction, tables));
         read.flatten().map_err(|error| StorageError::of_heed("read", error))
     }
 
@@ -162,13 +277,14 @@ impl Store {
     /// When this returns, what succeeded is on disk. Each write has its own answer, at its own place. Every
     /// write that changes something gets a revision of its own, higher than all before; a revision is never
     /// used twice. Writes of one batch see the earlier ones. A batch is not atomic: where the store is full,
-    /// some of it can fail.
+    /// some of it can fail. [`Write::Together`] is.
     pub fn apply(&self, batch: Vec<Write>) -> Vec<Result<Applied, WriteError>> {
         // Compression comes first: nobody waits for the writer's lock meanwhile.
+        let now_ms = self.now_ms();
         let mut refusals = Vec::new();
         let mut prepared = Vec::with_capacity(batch.len());
         for (index, write) in batch.into_iter().enumerate() {
-            match Prepared::new(write, &self.inner.options) {
+            match Prepared::new(write, &self.inner.options, now_ms) {
                 Ok(write) => prepared.push(write),
                 Err(refusal) => refusals.push((index, refusal)),
             }
@@ -188,7 +304,7 @@ impl Store {
     pub fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Stored, WriteError> {
         match self.apply_one(Write::put(key, value))? {
             Applied::Stored(stored) => Ok(stored),
-            Applied::Removed { .. } => unreachable!("a put was asked for"),
+            _ => unreachable!("a put was asked for"),
         }
     }
 
@@ -200,13 +316,21 @@ impl Store {
     pub fn remove(&self, key: impl Into<Bytes>) -> Result<bool, WriteError> {
         match self.apply_one(Write::remove(key))? {
             Applied::Removed { revision } => Ok(revision.is_some()),
-            Applied::Stored(_) => unreachable!("a remove was asked for"),
+            _ => unreachable!("a remove was asked for"),
         }
     }
 
-    #[cfg(test)]
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub(super) fn environment(&self) -> &Environment {
         &self.inner.environment
+    }
+
+    /// Commits what was prepared.
+    pub(super) fn commit_one(&self, write: Prepared) -> Result<Applied, WriteError> {
+        self.inner.commit(&[write]).pop().expect("one write has one answer")
     }
 
     fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
@@ -231,10 +355,31 @@ impl Inner {
         if let Err(error) = self.close_reserve(&mut writer) {
             tracing::error!(%error, "the map of the store is lost");
         }
-        if results.iter().any(|result| matches!(result, Ok(Applied::Stored(_)))) {
+        if results.iter().any(|result| result.as_ref().is_ok_and(Applied::has_stored)) {
             writer.ballast.refill();
         }
+        self.note_full(&results);
         results
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Full>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers whether puts find room, and says when that changes.
+    fn note_full(&self, results: &Results) {
+        let last = results.iter().rev().find_map(|result| match result {
+            Ok(applied) if applied.has_stored() => Some(None),
+            Err(WriteError::StoreFull(full)) => Some(Some(*full)),
+            _ => None,
+        });
+        let Some(now) = last else { return };
+        let before = std::mem::replace(&mut *self.full(), now);
+        match (before, now) {
+            (None, Some(why)) => tracing::warn!(%why, "the store is full: reads and removes go on"),
+            (Some(_), None) => tracing::info!("the store has room again"),
+            _ => {}
+        }
     }
 
     /// Commits the writes together, or, where they do not fit, in halves, down to the ones that do not.
@@ -259,14 +404,17 @@ impl Inner {
 
     /// Commits the writes together, in a map that grows as far as they may take it.
     fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
-        let only_removes = writes.iter().all(Prepared::is_remove);
+        let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
-            let attempt =
-                self.environment.write(|transaction, tables| write::apply(transaction, tables, writes));
+            let now_ms = self.clock.now_ms();
+            let attempt = self
+                .environment
+                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
+                    self.note_commit(writer);
                     return Ok(results);
                 }
                 Err(error) => self.failure(error),
@@ -294,7 +442,7 @@ impl Inner {
         let grown = StoreOptions::grown_map(current, needed_bytes, ceiling);
         writer.reserve_is_open |= grown > self.options.put_ceiling();
         tracing::debug!(from = current, to = grown, "the map of the store grows");
-        self.environment.resize(grown).map_err(Failure::Storage)?;
+        self.resize(writer, grown).map_err(Failure::Storage)?;
         Ok(true)
     }
 
@@ -305,7 +453,11 @@ impl Inner {
         }
         // The commit needs a few pages itself, from those that are kept back.
         while self.grow(writer, 0, self.options.map_ceiling())? {}
-        let settled = self.environment.write(write::touch);
+        let settled = self.environment.write(apply::touch);
+        if settled.is_ok() {
+            writer.has_unsynced = true;
+            self.sync_point(writer).map_err(Failure::Storage)?;
+        }
         self.close_reserve(writer).map_err(Failure::Storage)?;
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),
@@ -317,12 +469,12 @@ impl Inner {
     /// Closes what removes have taken of the map to puts again. LMDB keeps at least what is in use.
     fn close_reserve(&self, writer: &mut Writer) -> Result<(), StorageError> {
         if std::mem::take(&mut writer.reserve_is_open) {
-            self.environment.resize(self.options.put_ceiling())?;
+            self.resize(writer, self.options.put_ceiling())?;
         }
         Ok(())
     }
 
-    fn failure(&self, error: heed::Error) -> Failure {
+    pub(super) fn failure(&self, error: heed::Error) -> Failure {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
             heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
@@ -342,18 +494,22 @@ impl Inner {
     }
 }
 
-fn read_record(key: &[u8], record: &[u8], limit: usize) -> Result<Entry, ReadError> {
+/// None where the entry has ended.
+fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<Option<Entry>, ReadError> {
     let (header, payload) = Header::decode(key, record)?;
+    if has_ended(&header, now_ms) {
+        return Ok(None);
+    }
     let bytes = header.value_bytes as usize;
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
-    Ok(Entry {
+    Ok(Some(Entry {
         value: expand(&header, payload)?.into(),
         revision: header.revision,
         stored_bytes: payload.len() as u64,
         expires_at_ms: header.expires_at_ms,
-    })
+    }))
 }
 
 fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
@@ -393,9 +549,16 @@ fn lock_directory(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join(LOCK_FILE);
     let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: directory.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let mut attempts = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }

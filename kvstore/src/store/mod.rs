@@ -3,21 +3,37 @@
 //! Here live the format of a record, the database under it and its growth. Threads, queues and async callers
 //! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
 
+mod apply;
+mod backup;
 mod ballast;
+mod clock;
+mod compact;
 mod compression;
 mod environment;
 mod error;
+mod expiry;
 mod handle;
+mod look;
 mod options;
 pub mod record;
+mod sync;
+mod synced;
+mod together;
+mod verify;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackedUp, BackupError, restore};
+pub use compact::Compacted;
 pub use compression::MIN_COMPRESSED_BYTES;
 pub(crate) use error::check_key;
 pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
+pub use expiry::COLLECTED_AT_ONCE;
 pub use handle::{Entry, STORE_VERSION, Store};
+pub use look::{Listed, MAX_PAGE_KEYS, Meta, Page, Status};
 pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
+pub use together::{MAX_TOGETHER, Together, TogetherError};
+pub use verify::Verified;
 pub use write::{Applied, Condition, Stored, Write};

@@ -1,5 +1,7 @@
 //! What can be configured about a store, with the bounds and the defaults.
 
+use std::time::Duration;
+
 use super::error::OpenError;
 
 /// The longest key, which is LMDB's own limit.
@@ -22,13 +24,38 @@ const REMOVE_RESERVE_PART: usize = 4;
 /// Map sizes are multiples of this: the largest page size of the systems we run on.
 const MAP_GRANULE_BYTES: usize = 64 << 10;
 
-/// When a write is answered.
+/// When a write is answered, and what a crash can take back.
+///
+/// A crash is one of the machine or of the process: a store that was not closed is opened in its state of the last sync.
+/// That state is whole, and existed: writes are lost from the end on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
-    /// When it is on disk: every commit ends with a sync of the file.
+    /// When it is on disk: every commit ends with a sync of the file. A crash takes back nothing.
     #[default]
     Sync,
+    /// When it is committed; an [`Engine`](crate::engine::Engine) syncs the file so often, in milliseconds. A crash takes
+    /// back what was answered since the last sync: at most that time and the time of a sync.
+    Interval {
+        /// At least 1.
+        ms: u32,
+    },
+    /// When it is committed; the file is synced when it suits. A crash takes back the last ten seconds and more.
+    None,
+}
+
+/// How often a store is synced that need not be: what is written in between is room that is not used again.
+const IDLE_SYNC: Duration = Duration::from_secs(10);
+
+impl Durability {
+    /// How often the file is to be synced; none when every commit does.
+    pub(crate) fn sync_every(self) -> Option<Duration> {
+        match self {
+            Self::Sync => None,
+            Self::Interval { ms } => Some(Duration::from_millis(ms.max(1).into())),
+            Self::None => Some(IDLE_SYNC),
+        }
+    }
 }
 
 /// The configuration of a [`Store`](super::Store).

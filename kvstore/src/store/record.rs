@@ -132,6 +132,28 @@ impl Header {
     /// [`RecordError::NewerFormat`] for a version above [`RECORD_VERSION`], [`RecordError::Damaged`] for bytes
     /// that are no record of this key.
     pub fn decode<'r>(key: &[u8], record: &'r [u8]) -> Result<(Self, &'r [u8]), RecordError> {
+        let (header, payload) = Self::peek(record)?;
+        let mut hasher = checksum_of_header(&record[..record.len() - payload.len()], key);
+        hasher.update(payload);
+        let computed = hasher.finalize();
+        let stored = record[CHECKSUM_AT..REVISION_AT].try_into().expect("the range has four bytes");
+        let stored = u32::from_le_bytes(stored);
+        if stored != computed {
+            return Err(Damage::Checksum { stored, computed }.into());
+        }
+        let found = payload.len();
+        if header.codec == Codec::Raw && found != header.value_bytes as usize {
+            return Err(Damage::Length { recorded: header.value_bytes, found }.into());
+        }
+        Ok((header, payload))
+    }
+
+    /// Takes a record apart without reading its payload: what it says is not held against the checksum.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), as far as the header shows.
+    pub fn peek(record: &[u8]) -> Result<(Self, &[u8]), RecordError> {
         match record.first() {
             None => return Err(Damage::Truncated { bytes: 0 }.into()),
             Some(0) => return Err(Damage::VersionZero.into()),
@@ -148,24 +170,12 @@ impl Header {
             return Err(Damage::UnknownFlags { flags, reserved }.into());
         }
         let mut expires_at_ms = None;
-        let mut header_bytes = HEADER_BYTES;
         if flags & FLAG_EXPIRY != 0 {
             let (expiry, rest) = payload.split_first_chunk::<8>().ok_or(truncated)?;
             expires_at_ms = Some(u64::from_le_bytes(*expiry));
-            header_bytes = MAX_HEADER_BYTES;
             payload = rest;
         }
-        let mut hasher = checksum_of_header(&record[..header_bytes], key);
-        hasher.update(payload);
-        let computed = hasher.finalize();
-        let stored = u32::from_le_bytes(field(fixed, CHECKSUM_AT));
-        if stored != computed {
-            return Err(Damage::Checksum { stored, computed }.into());
-        }
         let value_bytes = u32::from_le_bytes(field(fixed, VALUE_LENGTH_AT));
-        if codec == Codec::Raw && payload.len() != value_bytes as usize {
-            return Err(Damage::Length { recorded: value_bytes, found: payload.len() }.into());
-        }
         let revision = u64::from_le_bytes(field(fixed, REVISION_AT));
         Ok((Self { codec, revision, value_bytes, expires_at_ms }, payload))
     }

@@ -1,20 +1,14 @@
-//! Writes: what can be asked, and how a batch of them is done within one transaction.
-
-use std::io::Write as _;
+//! Writes: what can be asked, and what is prepared before the transaction, which is in `apply`.
 
 use bytes::Bytes;
-use heed::{RoTxn, RwTxn};
 
 use super::compression::compress;
-use super::environment::{End, Tables};
 use super::error::{WriteError, check_key};
 use super::options::StoreOptions;
-use super::record::{Codec, Header, PayloadChecksum};
+use super::record::{Codec, PayloadChecksum};
+use super::together::Together;
 
-/// The key in `meta` of the last revision that was given out, as eight little-endian bytes.
-const REVISION_KEY: &[u8] = b"revision";
-
-/// One change of one key.
+/// One change of one key, or several that are done together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Stores a value under a key, in place of what was there.
@@ -25,6 +19,8 @@ pub enum Write {
         value: Bytes,
         /// What must hold for the write to be done.
         condition: Condition,
+        /// How long the entry is there, in milliseconds; for ever without.
+        ttl_ms: Option<u64>,
     },
     /// Removes a key. That there is no such key is no error.
     Remove {
@@ -33,12 +29,21 @@ pub enum Write {
         /// What must hold for the write to be done.
         condition: Condition,
     },
+    /// Changes nothing, and is done when the condition holds: for writes together that depend on the key.
+    Check {
+        /// 1 to 511 bytes.
+        key: Bytes,
+        /// What must hold.
+        condition: Condition,
+    },
+    /// All of them or none.
+    Together(Together),
 }
 
 impl Write {
     /// An unconditional put.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self::Put { key: key.into(), value: value.into(), condition: Condition::Always }
+        Self::Put { key: key.into(), value: value.into(), condition: Condition::Always, ttl_ms: None }
     }
 
     /// An unconditional remove.
@@ -50,7 +55,8 @@ impl Write {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Put { key, value, .. } => key.len() + value.len(),
-            Self::Remove { key, .. } => key.len(),
+            Self::Remove { key, .. } | Self::Check { key, .. } => key.len(),
+            Self::Together(together) => together.writes().iter().map(Self::bytes).sum(),
         }
     }
 
@@ -63,7 +69,8 @@ impl Write {
                     return Err(WriteError::ValueTooLarge { bytes: value.len(), limit: max_value_bytes });
                 }
             }
-            Self::Remove { key, .. } => check_key(key)?,
+            Self::Remove { key, .. } | Self::Check { key, .. } => check_key(key)?,
+            Self::Together(together) => together.check(max_value_bytes)?,
         }
         Ok(())
     }
@@ -91,7 +98,7 @@ pub struct Stored {
 }
 
 /// What a write has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// The value is stored.
     Stored(Stored),
@@ -100,141 +107,110 @@ pub enum Applied {
         /// The revision of the removal; none where there was no such key.
         revision: Option<u64>,
     },
+    /// The condition holds.
+    Checked {
+        /// The revision that the key has; none where there is no such key.
+        current: Option<u64>,
+    },
+    /// All are done, each with its own answer.
+    Together(Vec<Applied>),
+    /// Entries that had ended are gone.
+    Collected {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Applied {
+    /// Whether it has stored a value.
+    pub(super) fn has_stored(&self) -> bool {
+        match self {
+            Self::Stored(_) => true,
+            Self::Removed { .. } | Self::Checked { .. } | Self::Collected { .. } => false,
+            Self::Together(all) => all.iter().any(Self::has_stored),
+        }
+    }
 }
 
 /// A write with everything done that can be done before the transaction.
-pub(super) struct Prepared {
-    key: Bytes,
-    condition: Condition,
-    action: Action,
+pub(super) enum Prepared {
+    One(Change),
+    Together(Vec<Change>),
+    /// Removes entries that have ended.
+    Collect {
+        most: usize,
+    },
 }
 
-enum Action {
-    Put { codec: Codec, value_bytes: u32, payload: Bytes, checksum: PayloadChecksum },
+/// One change of one key, prepared.
+pub(super) struct Change {
+    pub(super) key: Bytes,
+    pub(super) condition: Condition,
+    pub(super) action: Action,
+}
+
+pub(super) enum Action {
+    Put {
+        codec: Codec,
+        value_bytes: u32,
+        payload: Bytes,
+        checksum: PayloadChecksum,
+        expires_at_ms: Option<u64>,
+    },
     Remove,
+    Check,
 }
 
 impl Prepared {
-    pub(super) fn new(write: Write, options: &StoreOptions) -> Result<Self, WriteError> {
+    pub(super) fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Result<Self, WriteError> {
         write.check(options.max_value_bytes)?;
         Ok(match write {
-            Write::Put { key, value, condition } => {
-                let value_bytes = u32::try_from(value.len()).expect("the ceiling of values is below 4 GiB");
-                let (codec, payload) = compress(value, options.compression_level);
-                let checksum = PayloadChecksum::of(&payload);
-                Self { key, condition, action: Action::Put { codec, value_bytes, payload, checksum } }
+            Write::Together(together) => {
+                let changes = together.into_writes().into_iter();
+                Self::Together(changes.filter_map(|write| Change::new(write, options, now_ms)).collect())
             }
-            Write::Remove { key, condition } => Self { key, condition, action: Action::Remove },
+            single => Self::One(Change::new(single, options, now_ms).expect("it is a single write")),
         })
     }
 
-    pub(super) fn is_remove(&self) -> bool {
-        matches!(self.action, Action::Remove)
+    fn changes(&self) -> &[Change] {
+        match self {
+            Self::One(change) => std::slice::from_ref(change),
+            Self::Together(changes) => changes,
+            Self::Collect { .. } => &[],
+        }
+    }
+
+    /// Whether it adds nothing, and so may use what is kept back.
+    pub(super) fn adds_nothing(&self) -> bool {
+        self.changes().iter().all(|change| !matches!(change.action, Action::Put { .. }))
     }
 
     /// How many bytes it adds to the database, the trees left aside.
     pub(super) fn stored_bytes(&self) -> usize {
-        match &self.action {
-            Action::Put { payload, .. } => self.key.len() + payload.len(),
-            Action::Remove => 0,
-        }
-    }
-}
-
-/// Each write's own answer.
-pub(super) type Results = Vec<Result<Applied, WriteError>>;
-
-/// Does the writes in their order. An error is the whole transaction's.
-pub(super) fn apply(
-    transaction: &mut RwTxn<'_>,
-    tables: &Tables,
-    writes: &[Prepared],
-) -> Result<End<Results>, heed::Error> {
-    let before = last_revision(transaction, tables)?;
-    let mut revision = before;
-    let mut results = Vec::with_capacity(writes.len());
-    for write in writes {
-        let held = check_condition(transaction, tables, write)?;
-        results.push(match held {
-            Err(refusal) => Err(refusal),
-            Ok(()) => Ok(apply_one(transaction, tables, write, &mut revision)?),
+        let bytes = self.changes().iter().map(|change| match &change.action {
+            Action::Put { payload, .. } => change.key.len() + payload.len(),
+            Action::Remove | Action::Check => 0,
         });
-    }
-    if revision == before {
-        return Ok(End::Unchanged(results));
-    }
-    tables.meta.put(transaction, REVISION_KEY, &revision.to_le_bytes())?;
-    Ok(End::Commit(results))
-}
-
-/// Commits a transaction that changes nothing: pages that the last one freed can be used after it.
-pub(super) fn touch(transaction: &mut RwTxn<'_>, tables: &Tables) -> Result<End<()>, heed::Error> {
-    let revision = last_revision(transaction, tables)?;
-    tables.meta.put(transaction, REVISION_KEY, &revision.to_le_bytes())?;
-    Ok(End::Commit(()))
-}
-
-/// The last revision that was given out; 0 before the first write.
-pub(super) fn last_revision(transaction: &RoTxn<'_>, tables: &Tables) -> Result<u64, heed::Error> {
-    match tables.meta.get(transaction, REVISION_KEY)? {
-        None => Ok(0),
-        Some(bytes) => match bytes.try_into() {
-            Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
-            Err(_) => Err(heed::MdbError::Corrupted.into()),
-        },
+        bytes.sum()
     }
 }
 
-/// The inner error is the write's own refusal.
-fn check_condition(
-    transaction: &RwTxn<'_>,
-    tables: &Tables,
-    write: &Prepared,
-) -> Result<Result<(), WriteError>, heed::Error> {
-    if write.condition == Condition::Always {
-        return Ok(Ok(()));
-    }
-    let current = match tables.records.get(transaction, &write.key)? {
-        None => None,
-        Some(record) => match Header::decode(&write.key, record) {
-            Ok((header, _)) => Some(header.revision),
-            Err(unreadable) => return Ok(Err(WriteError::Unreadable(unreadable))),
-        },
-    };
-    let holds = match write.condition {
-        Condition::Always => true,
-        Condition::Absent => current.is_none(),
-        Condition::Revision(revision) => current == Some(revision),
-    };
-    Ok(if holds { Ok(()) } else { Err(WriteError::Conflict { current }) })
-}
-
-fn apply_one(
-    transaction: &mut RwTxn<'_>,
-    tables: &Tables,
-    write: &Prepared,
-    revision: &mut u64,
-) -> Result<Applied, heed::Error> {
-    let next = revision.checked_add(1).ok_or(heed::MdbError::Corrupted)?;
-    match &write.action {
-        Action::Remove => {
-            let existed = tables.records.delete(transaction, &write.key)?;
-            if existed {
-                *revision = next;
+impl Change {
+    /// None for writes together, which are in no others.
+    fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Option<Self> {
+        Some(match write {
+            Write::Put { key, value, condition, ttl_ms } => {
+                let value_bytes = u32::try_from(value.len()).expect("the ceiling of values is below 4 GiB");
+                let (codec, payload) = compress(value, options.compression_level);
+                let checksum = PayloadChecksum::of(&payload);
+                let expires_at_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
+                let action = Action::Put { codec, value_bytes, payload, checksum, expires_at_ms };
+                Self { key, condition, action }
             }
-            Ok(Applied::Removed { revision: existed.then_some(next) })
-        }
-        Action::Put { codec, value_bytes, payload, checksum } => {
-            let header =
-                Header { codec: *codec, revision: next, value_bytes: *value_bytes, expires_at_ms: None };
-            let header = header.encode(&write.key, checksum);
-            let header = header.as_slice();
-            tables.records.put_reserved(transaction, &write.key, header.len() + payload.len(), |space| {
-                space.write_all(header)?;
-                space.write_all(payload)
-            })?;
-            *revision = next;
-            Ok(Applied::Stored(Stored { stored_bytes: payload.len() as u64, revision: next }))
-        }
+            Write::Remove { key, condition } => Self { key, condition, action: Action::Remove },
+            Write::Check { key, condition } => Self { key, condition, action: Action::Check },
+            Write::Together(_) => return None,
+        })
     }
 }

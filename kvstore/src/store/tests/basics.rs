@@ -95,8 +95,12 @@ fn a_value_of_64_mib_makes_the_round_trip() {
 fn each_write_of_a_batch_has_its_own_answer_in_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let conditional =
-        |key: &'static str, condition| Write::Put { key: key.into(), value: "new".into(), condition };
+    let conditional = |key: &'static str, condition| Write::Put {
+        key: key.into(),
+        value: "new".into(),
+        condition,
+        ttl_ms: None,
+    };
     let results = store.apply(vec![
         Write::put("a", "1"),
         Write::put("", "refused"),
@@ -111,6 +115,7 @@ fn each_write_of_a_batch_has_its_own_answer_in_its_place() {
     let revision_of = |index: usize| match &results[index] {
         Ok(Applied::Stored(stored)) => Some(stored.revision),
         Ok(Applied::Removed { revision }) => *revision,
+        Ok(other) => panic!("{index}: {other:?}"),
         Err(error) => panic!("{index}: {error}"),
     };
     assert_eq!(revision_of(0), Some(1));

@@ -75,6 +75,7 @@ fn of_many_who_compare_and_swap_one_wins_each_round() {
         let write = Write::Put {
             key: "counter".into(),
             value: (count + 1).to_string().into(),
+            ttl_ms: None,
             condition: Condition::Revision(entry.revision),
         };
         match store.apply(vec![write]).pop().unwrap() {

@@ -83,7 +83,7 @@ fn a_condition_on_a_damaged_record_is_refused() {
     let store = open(directory.path());
     plant(&store, b"k", b"");
     for condition in [Condition::Absent, Condition::Revision(1)] {
-        let write = Write::Put { key: "k".into(), value: "v".into(), condition };
+        let write = Write::Put { key: "k".into(), value: "v".into(), condition, ttl_ms: None };
         let result = store.apply(vec![write]).pop().unwrap();
         assert!(matches!(
             result,

@@ -4,9 +4,14 @@ mod basics;
 mod concurrency;
 mod crash;
 mod damage;
+mod durability;
+mod expiry;
 mod full_disk;
 mod growth;
+mod look;
 mod model;
+mod together;
+mod upkeep;
 
 use std::path::Path;
 

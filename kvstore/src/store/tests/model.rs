@@ -26,7 +26,10 @@ impl Model {
     /// The new revision, none for a remove of nothing; or the current revision of a conflict.
     fn apply(&mut self, write: &Write) -> Result<Option<u64>, Option<u64>> {
         let (key, condition) = match write {
-            Write::Put { key, condition, .. } | Write::Remove { key, condition } => (key, *condition),
+            Write::Put { key, condition, .. }
+            | Write::Remove { key, condition }
+            | Write::Check { key, condition } => (key, *condition),
+            Write::Together(_) => unreachable!("none are made"),
         };
         let current = self.entries.get(key).map(|(_, revision)| *revision);
         let holds = match condition {
@@ -47,6 +50,7 @@ impl Model {
                 self.revision += 1;
                 self.revision
             })),
+            Write::Check { .. } | Write::Together(_) => Ok(None),
         }
     }
 }
@@ -77,8 +81,9 @@ fn condition() -> impl Strategy<Value = Condition> {
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         3 => (key(), value(), condition())
-            .prop_map(|(key, value, condition)| Write::Put { key, value, condition }),
+            .prop_map(|(key, value, condition)| Write::Put { key, value, condition, ttl_ms: None }),
         2 => (key(), condition()).prop_map(|(key, condition)| Write::Remove { key, condition }),
+        1 => (key(), condition()).prop_map(|(key, condition)| Write::Check { key, condition }),
     ]
 }
 
@@ -107,6 +112,8 @@ proptest! {
                         let result = match result {
                             Ok(Applied::Stored(stored)) => Ok(Some(stored.revision)),
                             Ok(Applied::Removed { revision }) => Ok(revision),
+                            Ok(Applied::Checked { .. }) => Ok(None),
+                            Ok(Applied::Together(_) | Applied::Collected { .. }) => unreachable!("none were asked for"),
                             Err(WriteError::Conflict { current }) => Err(current),
                             Err(other) => panic!("{other}"),
                         };

@@ -1,0 +1,59 @@
+//! The thread that does what nobody asks for: it collects entries that have ended, and syncs a store that does not do it
+//! at every commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::store::{COLLECTED_AT_ONCE, Store};
+
+/// How long an entry that has ended, which nobody sees any more, may take room.
+const COLLECT_EVERY: Duration = Duration::from_secs(1);
+
+/// Works until the other end of `stop` is dropped.
+pub(super) fn run(store: &Store, stop: &Receiver<()>) {
+    let sync_every = store.options().durability.sync_every();
+    let mut sync_at = sync_every.map(|every| Instant::now() + every);
+    let mut collect_at = Instant::now() + COLLECT_EVERY;
+    loop {
+        let next = sync_at.map_or(collect_at, |sync_at| sync_at.min(collect_at));
+        let waited = stop.recv_timeout(next.saturating_duration_since(Instant::now()));
+        if waited != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        if let (Some(at), Some(every)) = (sync_at, sync_every)
+            && Instant::now() >= at
+        {
+            undisturbed(|| sync(store));
+            // Not from when it was due: a disk that is slower than that gets a rest.
+            sync_at = Some(Instant::now() + every);
+        }
+        if Instant::now() >= collect_at {
+            undisturbed(|| collect(store, stop));
+            collect_at = Instant::now() + COLLECT_EVERY;
+        }
+    }
+}
+
+fn undisturbed(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("the keeper of the store panicked");
+    }
+}
+
+fn sync(store: &Store) {
+    if let Err(error) = store.sync() {
+        tracing::error!(%error, cause = std::error::Error::source(&error), "the store could not be synced");
+    }
+}
+
+fn collect(store: &Store, stop: &Receiver<()>) {
+    // Writes come in between.
+    while stop.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Timeout) {
+        match store.collect_expired() {
+            Ok(COLLECTED_AT_ONCE..) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, "what has expired was not collected"),
+        }
+    }
+}
