@@ -1,6 +1,7 @@
-//! The signals of a server: SIGTERM and SIGINT end it, SIGHUP has it open its log file anew.
+//! The signals of a server: SIGTERM and SIGINT end it. SIGHUP has it open its log file anew, or else ends it too, unless it
+//! was started to ignore that.
 
-use std::{future, io, process, thread};
+use std::{fs, future, io, process, thread};
 
 use tokio::{
     runtime,
@@ -18,15 +19,24 @@ use crate::{
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Only a server with a log file waits for it: any other ends with its terminal, or not, as it was started.
-    hangup: Option<(Signal, LogFile)>,
+    hangup: Hangup,
+}
+
+/// What SIGHUP does.
+enum Hangup {
+    Reopens(Signal, LogFile),
+    /// The terminal has gone: the server ends, in good order.
+    Ends(Signal),
+    /// `nohup` has asked for it.
+    Nothing,
 }
 
 impl Signals {
     fn new(log: Option<LogFile>) -> io::Result<Self> {
         let hangup = match log {
-            Some(log) => Some((signal(SignalKind::hangup())?, log)),
-            None => None,
+            Some(log) => Hangup::Reopens(signal(SignalKind::hangup())?, log),
+            None if ignores_hangup() => Hangup::Nothing,
+            None => Hangup::Ends(signal(SignalKind::hangup())?),
         };
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -41,20 +51,35 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                log = hung_up(&mut self.hangup) => reopen(log),
+                log = hung_up(&mut self.hangup) => match log {
+                    Some(log) => reopen(log),
+                    None => return "SIGHUP",
+                },
             }
         }
     }
 }
 
-async fn hung_up(hangup: &mut Option<(Signal, LogFile)>) -> &LogFile {
+/// The log that is to be opened anew, or none when the server is to end.
+async fn hung_up(hangup: &mut Hangup) -> Option<&LogFile> {
     match hangup {
-        Some((signal, log)) => {
+        Hangup::Reopens(signal, log) => {
             signal.recv().await;
-            log
+            Some(log)
         }
-        None => future::pending().await,
+        Hangup::Ends(signal) => {
+            signal.recv().await;
+            None
+        }
+        Hangup::Nothing => future::pending().await,
     }
+}
+
+/// Whether the process was started with SIGHUP ignored: the lowest bit of the mask that the system shows.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn reopen(log: &LogFile) {

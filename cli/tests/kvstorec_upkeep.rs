@@ -97,6 +97,9 @@ fn what_is_no_whole_backup_is_refused() {
     let mut newer = good.clone();
     newer[good.len() - 16] = 2;
     refuse(&newer, "another version");
+    sandbox
+        .kvstorec(&["restore", "bad", "--server", "registry"])
+        .fails(2, &["is the registry, which has no store"]);
     sandbox.kvstorec(&["restore", "nowhere", "--directory", target]).fails(1, &["nowhere could not be read"]);
     let restored = sandbox.kvstorec(&["restore", "good", "--directory", target]).succeeds();
     assert_eq!(String::from_utf8(restored).unwrap(), "entries 1, revision 1\n");

@@ -96,6 +96,26 @@ fn a_log_that_cannot_be_opened_anew_is_kept() {
     assert!(fs::read_to_string(moved.join("log")).unwrap().contains("stopped"));
 }
 
+#[test]
+fn a_server_without_a_log_file_ends_in_good_order_when_its_terminal_goes() {
+    let sandbox = sandbox_with_cookie();
+    let registry = serve(&sandbox, &["registry"], "registry");
+    let server = serve(&sandbox, &["run", "--roles", "echo"], "echo");
+    server.signal(Signal::HUP);
+    server.finish().exits(0);
+    sandbox.ensemble(&["lookup", "echo"]).fails(3, &["echo"]);
+    registry.terminate().exits(0);
+
+    // Unless it was started to outlive it.
+    let mut command = sandbox.as_ensemble("nohup");
+    command.args([env!("CARGO_BIN_EXE_ensemble"), "registry"]);
+    let mut registry = Proc::start(command, Vec::new());
+    registry.says("registry is ready at ");
+    registry.signal(Signal::HUP);
+    let log = registry.terminate().exits(0);
+    assert!(log.err().contains("SIGTERM") && !log.err().contains("SIGHUP"), "{}", log.err());
+}
+
 /// The socket of a service manager.
 struct Manager(UnixDatagram);
 

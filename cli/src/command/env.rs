@@ -128,7 +128,7 @@ impl Shown {
             Some(Sourced { value, origin }) => (Some(value), origin.to_string()),
             None => (default.map(str::to_owned), Origin::Default.to_string()),
         };
-        let cell = value.clone().unwrap_or_else(|| "-".to_owned());
+        let cell = value.clone().unwrap_or_else(|| "(none)".to_owned());
         self.rows.push([key.to_owned(), cell, from.clone()]);
         self.settings.insert(key.to_owned(), Setting { value, from });
     }

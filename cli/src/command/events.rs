@@ -175,7 +175,7 @@ fn show(event: &WatchEvent, printer: Printer) -> Outcome {
             printer.result(&snapshot, |_| {
                 let names: Vec<&str> = servers.iter().map(|info| info.id.as_str()).collect();
                 let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-                format!("{number} servers: {names}\n")
+                format!("revision {number}, servers: {names}\n")
             })
         }
         WatchEvent::FellBehind => plain("fell_behind", "... fell behind: some changes are not shown\n"),

@@ -153,7 +153,8 @@ impl Pings<'_> {
         match answered {
             Ok(()) => {
                 self.tally.answered += 1;
-                self.times_ms.push(begin.elapsed().as_secs_f64() * 1000.0);
+                // Whole nanoseconds, which is what was measured.
+                self.times_ms.push((begin.elapsed().as_secs_f64() * 1e9).round() / 1e6);
                 Ok(())
             }
             Err(why) => {

@@ -127,6 +127,7 @@ fn op(line: Line) -> Result<Op, String> {
     let check = bytes(line.check, line.check_hex)?;
     let value = bytes(line.value, line.value_hex)?;
     match (put, remove, check, value) {
+        _ if line.ttl_ms == Some(0) => Err("ttl_ms must be at least 1".to_owned()),
         (Some(key), None, None, Some(value)) => {
             Ok(Op::Put { key: key.into(), value: value.into(), condition, ttl_ms: line.ttl_ms })
         }
@@ -171,6 +172,7 @@ mod tests {
         for (line, part) in [
             (r#"{"put": "a"}"#, "a put needs a value"),
             (r#"{"put": "a", "value": "1", "ttl": 5}"#, "unknown field `ttl`"),
+            (r#"{"put": "a", "value": "1", "ttl_ms": 0}"#, "ttl_ms must be at least 1"),
             (r#"{"remove": "a", "ttl_ms": 5}"#, "ttl_ms goes only with put"),
             (r#"{"put": "a", "remove": "b", "value": "1"}"#, "one of put, remove and check"),
             (r#"{"remove": "a", "value": "1"}"#, "a value only with put"),

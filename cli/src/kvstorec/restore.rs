@@ -9,6 +9,7 @@ use kvstore::store::{BackupError, restore};
 use serde::Serialize;
 
 use crate::{
+    console,
     exit::{Code, Failure, Outcome},
     settings::Settings,
 };
@@ -48,6 +49,10 @@ struct Done {
 }
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
+    if args.directory.is_none() && args.server == console::registry_id() {
+        let what = format_args!("{} is the registry, which has no store", args.server);
+        return Err(Failure::new(Code::Usage, what).advise("name a server that is to have the store"));
+    }
     let directory = match &args.directory {
         Some(directory) => directory.clone(),
         None => settings.home().ensure_server_dir(&args.server)?.join(STORE_DIRECTORY),

@@ -16,7 +16,7 @@ use super::readers::{self, Question, Read, ReadQueue, ReadRequest};
 use super::writer::{self, WriteRequest};
 use crate::store::{Applied, Entry, ReadError, Store, Stored, Write, WriteError, check_key};
 
-/// What a queued write costs beside its bytes: the structures around it.
+/// What each change of a queued write costs beside its bytes: the structures around it.
 const WRITE_OVERHEAD_BYTES: usize = 256;
 
 /// A [`Store`] that asynchronous code can use: no call blocks the thread it is made on.
@@ -329,7 +329,8 @@ impl Shared {
     }
 
     fn cost(&self, write: &Write) -> u32 {
-        let bytes = write.bytes().saturating_add(WRITE_OVERHEAD_BYTES);
+        let overhead = write.changes().saturating_mul(WRITE_OVERHEAD_BYTES);
+        let bytes = write.bytes().saturating_add(overhead);
         u32::try_from(bytes).unwrap_or(u32::MAX).min(self.write_room_bytes)
     }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     condition::Condition,
     error::StoreError,
-    wire::{Conditions, malformed, unencodable},
+    wire::{Conditions, MAX_DECODED, malformed, unencodable},
 };
 
 /// Does several writes, all or none, each of another key. It is answered when they are on disk.
@@ -161,6 +161,9 @@ impl RemoteMessage for Apply {
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut rest = bytes.clone();
         let count = rest.try_get_u32_le().map_err(|_| malformed())?;
+        if count > MAX_DECODED {
+            return Err(malformed());
+        }
         let mut heads = Vec::with_capacity(
             bytes.len().saturating_sub(COUNT_BYTES).min(count as usize * FIXED_BYTES) / FIXED_BYTES,
         );
@@ -203,6 +206,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn operations_beyond_reason_are_not_decoded() {
+        let check = Op::Check { key: Bytes::new(), condition: Condition::Always };
+        let many = |count| bytes_of(&Apply { writes: vec![check.clone(); count] });
+        assert_eq!(Apply::decode(&many(MAX_DECODED as usize)).unwrap().writes.len(), 65_536);
+        assert!(Apply::decode(&many(MAX_DECODED as usize + 1)).is_err());
+    }
 
     fn bytes_of(apply: &Apply) -> Bytes {
         let mut out = BytesMut::new();

@@ -1,6 +1,6 @@
 //! Reading many keys as they are at one moment.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use actix::Message;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -8,13 +8,16 @@ use ensemble::{
     RemoteMessage,
     codec::{DecodeError, EncodeError, decode_message, encode_message},
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     error::StoreError,
     get::{Room, Value},
-    wire::malformed,
+    wire::{MAX_DECODED, malformed},
 };
 
 /// Reads many keys as they are at one moment. Together, the values may be as long as one value may be.
@@ -27,7 +30,34 @@ use super::{
 #[rtype(result = "Result<Values, StoreError>")]
 pub struct GetMany {
     /// The keys.
+    #[serde(deserialize_with = "few")]
     pub keys: Vec<Bytes>,
+}
+
+/// Keys, of which there are so many at most that the message is not much larger in memory than on the wire.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Bytes>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_DECODED} keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut keys: A) -> Result<Vec<Bytes>, A::Error> {
+            let mut few = Vec::new();
+            while let Some(key) = keys.next_element()? {
+                if few.len() >= MAX_DECODED as usize {
+                    return Err(A::Error::invalid_length(few.len() + 1, &self));
+                }
+                few.push(key);
+            }
+            Ok(few)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
 }
 
 /// What is stored under many keys.
@@ -170,6 +200,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn keys_beyond_reason_are_not_decoded() {
+        let encoded = |count: usize| {
+            let mut out = BytesMut::new();
+            GetMany { keys: vec![Bytes::new(); count] }.encode(&mut out).unwrap();
+            out.freeze()
+        };
+        assert_eq!(GetMany::decode(&encoded(MAX_DECODED as usize)).unwrap().keys.len(), 65_536);
+        assert!(GetMany::decode(&encoded(MAX_DECODED as usize + 1)).is_err());
+    }
 
     fn result_bytes(result: &Result<Values, StoreError>) -> Bytes {
         let mut out = BytesMut::new();

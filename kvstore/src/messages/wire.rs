@@ -10,6 +10,10 @@ use super::condition::Condition;
 /// as somebody has it.
 const SLICED_FROM_BYTES: usize = 8 << 10;
 
+/// A message with more parts than this is malformed. One with more than the store takes, but not more than this, is
+/// refused by a typed error instead.
+pub(super) const MAX_DECODED: u32 = 65_536;
+
 /// The rest of a message from `at` on.
 pub(super) fn tail(bytes: &Bytes, at: usize) -> Bytes {
     match bytes.get(at..) {

@@ -13,6 +13,9 @@ use super::write::{Action, Applied, Change, Condition, Prepared, Stored};
 /// The key in `meta` of the last revision that was given out, as eight little-endian bytes.
 const REVISION_KEY: &[u8] = b"revision";
 
+/// Records to be collected are read as a whole. After so many bytes others get their turn.
+const MAX_COLLECTED_BYTES: usize = 16 << 20;
+
 /// Each write's own answer.
 pub(super) type Results = Vec<Result<Applied, WriteError>>;
 
@@ -183,10 +186,16 @@ impl Batch<'_, '_> {
     /// Removes entries that have ended. Each removal has a revision.
     fn collect(&mut self, most: usize) -> Result<Applied, heed::Error> {
         let ended = ended(self.transaction, self.tables, self.now_ms, most)?;
+        let (mut count, mut bytes) = (0, 0);
         for (index, key) in &ended {
+            if bytes >= MAX_COLLECTED_BYTES {
+                break;
+            }
+            count += 1;
             self.tables.expiry.delete(self.transaction, index)?;
             self.has_changed = true;
             let Some(record) = self.tables.records.get(self.transaction, key)? else { continue };
+            bytes += record.len();
             // Another program may have written the key, without care for the index. What is damaged stays, to be named.
             let is_meant = Header::decode(key, record).is_ok_and(|(header, _)| {
                 header.expires_at_ms.is_some_and(|at_ms| index_key(at_ms, header.revision)[..] == index[..])
@@ -196,7 +205,7 @@ impl Batch<'_, '_> {
                 self.next_revision()?;
             }
         }
-        Ok(Applied::Collected { count: ended.len() })
+        Ok(Applied::Collected { count })
     }
 
     fn next_revision(&mut self) -> Result<u64, heed::Error> {

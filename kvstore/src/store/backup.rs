@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::environment::DATA_FILE;
@@ -145,8 +145,11 @@ pub fn restore(backup: &Path, directory: &Path) -> Result<BackedUp, BackupError>
     let staging = Removed(beside(directory, "restoring"));
     let unwritable = |source| BackupError::Io { done: "written", path: staging.0.clone(), source };
     staging.remove();
-    fs::create_dir_all(&staging.0).map_err(unwritable)?;
-    let mut data = File::create(staging.0.join(DATA_FILE)).map_err(unwritable)?;
+    // As closed to others as the directory that a store makes for itself.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging.0).map_err(unwritable)?;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut data = options.open(staging.0.join(DATA_FILE)).map_err(unwritable)?;
     let (length, checksum) = copy(&mut file, &mut data, database_bytes).map_err(unwritable)?;
     let mut found = [0; TRAILER_BYTES];
     file.read_exact(&mut found).map_err(unreadable)?;

@@ -1,7 +1,8 @@
 //! Making the file as small as its data.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::PoisonError;
 
 use super::environment::DATA_FILE;
@@ -57,7 +58,13 @@ impl Inner {
             return Err(failure);
         }
         // The old file has everything: from here on no note is needed to open it, and one would not fit the new file.
-        synced::forget(&self.directory).map_err(io_failure)?;
+        if let Err(cause) = synced::forget(&self.directory) {
+            self.remove_unfinished();
+            // The note may be gone: there must be one while commits are not synced.
+            writer.has_unsynced = true;
+            self.sync_point(&mut writer).map_err(Failure::Storage)?;
+            return Err(io_failure(cause));
+        }
         let swap = || {
             fs::rename(&new, &data)?;
             File::open(&self.directory)?.sync_all()
@@ -73,7 +80,9 @@ impl Inner {
     }
 
     fn copy_to_new(&self) -> Result<(), Failure> {
-        let mut file = File::create(self.directory.join(NEW_FILE)).map_err(io_failure)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.directory.join(NEW_FILE)).map_err(io_failure)?;
         self.environment.copy_to(&mut file).map_err(|error| self.failure(error))?;
         file.sync_all().map_err(|cause| self.failure(heed::Error::Io(cause)))
     }

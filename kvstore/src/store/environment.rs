@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heed::types::Bytes;
 use heed::{
@@ -68,6 +68,9 @@ pub(super) enum End<R> {
 pub(super) struct Environment {
     /// Read by every transaction for as long as it is open, written to move the map or to take another file.
     gate: RwLock<Option<Opened>>,
+    /// How many copies are being written, each in a read transaction that lasts.
+    copies: Mutex<usize>,
+    copied: Condvar,
     /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
     pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
@@ -124,7 +127,12 @@ impl Environment {
         check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
         let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self { gate: RwLock::new(Some(opened)), pin: Mutex::new(None) })
+        Ok(Self {
+            gate: RwLock::new(Some(opened)),
+            copies: Mutex::new(0),
+            copied: Condvar::new(),
+            pin: Mutex::new(None),
+        })
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -134,7 +142,7 @@ impl Environment {
         map_bytes: usize,
         swap: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), StorageError> {
-        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gate = self.gate_alone();
         *self.pin() = None;
         let Some(Opened { env, .. }) = gate.take_if(|opened| !opened.is_lost) else {
             return Err(StorageError::new("be compacted", MdbError::Panic));
@@ -144,6 +152,20 @@ impl Environment {
         let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
         *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
         swapped.map_err(|error| StorageError::new("be compacted", error))
+    }
+
+    /// The gate for moving the map. Copies are waited for before it is asked for: who waits at it holds up all new readers.
+    fn gate_alone(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = self.copied.wait_while(copies, |copies| *copies > 0);
+        // Held until the gate is there, so that no copy begins in between.
+        let _none = none.unwrap_or_else(PoisonError::into_inner);
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the map cannot be moved for a while.
+    pub(super) fn is_being_copied(&self) -> bool {
+        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) > 0
     }
 
     fn gate(&self) -> Gate<'_> {
@@ -229,6 +251,7 @@ impl Environment {
 
     /// Copies what is committed, at one moment, without free pages.
     pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
+        let _copying = Copying::begin(self);
         let gate = self.gate();
         let opened = usable(&gate)?;
         opened.env.copy_to_file(file, CompactionOption::Enabled)
@@ -254,7 +277,7 @@ impl Environment {
 
     /// Maps the file anew, with `map_bytes` or as much as the data takes, once no transaction is open.
     pub(super) fn resize(&self, map_bytes: usize) -> Result<(), StorageError> {
-        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gate = self.gate_alone();
         let Some(opened) = gate.as_mut().filter(|opened| !opened.is_lost) else {
             return Err(StorageError::new("change the size of its map", MdbError::Panic));
         };
@@ -270,6 +293,23 @@ impl Environment {
             opened.is_lost = true;
             StorageError::of_heed("change the size of its map", error)
         })
+    }
+}
+
+/// A copy is being written until this is dropped.
+struct Copying<'e>(&'e Environment);
+
+impl<'e> Copying<'e> {
+    fn begin(environment: &'e Environment) -> Self {
+        *environment.copies.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(environment)
+    }
+}
+
+impl Drop for Copying<'_> {
+    fn drop(&mut self) {
+        *self.0.copies.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.copied.notify_all();
     }
 }
 

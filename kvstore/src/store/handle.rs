@@ -424,13 +424,23 @@ impl Inner {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
                     self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
                 }
-                Failure::DiskFull => only_removes && writer.ballast.release(),
+                Failure::DiskFull => only_removes && self.make_room_on_disk(writer),
                 Failure::Storage(_) => false,
             };
             if !may_retry {
                 return Err(failure);
             }
         }
+    }
+
+    /// Gives removes what is kept back on the disk for them; says whether there was something.
+    fn make_room_on_disk(&self, writer: &mut Writer) -> bool {
+        let is_released = writer.ballast.release();
+        // What was freed since the last sync point can be used only after the next.
+        if is_released && let Err(error) = self.sync_point(writer) {
+            tracing::error!(%error, "the store could not be synced");
+        }
+        is_released
     }
 
     /// Grows the map towards `ceiling`. Says whether it did.
@@ -448,7 +458,8 @@ impl Inner {
 
     /// Makes the pages that the last commit freed usable. Says whether that can have helped.
     fn settle_free_pages(&self, writer: &mut Writer) -> Result<bool, Failure> {
-        if !std::mem::take(&mut writer.has_fresh_free_pages) {
+        // A copy keeps all pages anyway, and would be waited for.
+        if self.environment.is_being_copied() || !std::mem::take(&mut writer.has_fresh_free_pages) {
             return Ok(false);
         }
         // The commit needs a few pages itself, from those that are kept back.
@@ -468,7 +479,8 @@ impl Inner {
 
     /// Closes what removes have taken of the map to puts again. LMDB keeps at least what is in use.
     fn close_reserve(&self, writer: &mut Writer) -> Result<(), StorageError> {
-        if std::mem::take(&mut writer.reserve_is_open) {
+        // While a copy is written it stays open: a put is refused all the same, and removes need not wait for the copy.
+        if !self.environment.is_being_copied() && std::mem::take(&mut writer.reserve_is_open) {
             self.resize(writer, self.options.put_ceiling())?;
         }
         Ok(())

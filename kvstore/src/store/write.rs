@@ -60,6 +60,14 @@ impl Write {
         }
     }
 
+    /// How many changes it is made of.
+    pub(crate) fn changes(&self) -> usize {
+        match self {
+            Self::Together(together) => together.writes().len(),
+            _ => 1,
+        }
+    }
+
     /// Holds the write against the limits of a store.
     pub(crate) fn check(&self, max_value_bytes: usize) -> Result<(), WriteError> {
         match self {
