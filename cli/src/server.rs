@@ -63,14 +63,14 @@ pub(crate) async fn start(
     registry: &Address,
 ) -> Outcome {
     let settings = context.settings;
-    spawning::export(node, context.roles, settings)?;
     let dir = settings.home().ensure_server_dir(node.server())?;
     for chosen in roles {
         let name = chosen.role.name();
-        let context = ensemble::RoleContext::new(node.clone(), dir.clone(), chosen.values());
-        chosen.role.start(context).await.map_err(|why| chosen.failure(&why))?;
+        let role_context = ensemble::RoleContext::new(node.clone(), dir.clone(), chosen.values());
+        chosen.role.start(role_context).await.map_err(|why| chosen.failure(&why))?;
         tracing::info!(server = %node.server(), role = name, "the role has started");
     }
+    spawning::export(node, context.roles, settings)?;
     enter(node, registry, settings.timeout()).await
 }
 

@@ -118,6 +118,15 @@ struct Roles {
     known: RoleSet,
     settings: Settings,
     starting: Rc<RefCell<BTreeSet<RoleName>>>,
+    /// Roles with an actor of their own name: when that was shut down, the role can be started again.
+    named: Rc<RefCell<BTreeSet<RoleName>>>,
+}
+
+impl Roles {
+    fn is_running(&self, node: &Node, role: &RoleName) -> bool {
+        let is_stopped = self.named.borrow().contains(role) && !node.has_actor(role.as_str());
+        node.roles().contains(role) && !is_stopped
+    }
 }
 
 impl Actor for Roles {
@@ -129,9 +138,10 @@ impl Handler<ListRoles> for Roles {
 
     fn handle(&mut self, _: ListRoles, _: &mut Context<Self>) -> Self::Result {
         let node = self.node.upgrade();
-        let running = node.map(|node| node.roles());
-        let has =
-            |name: &str| running.iter().flat_map(|roles| roles.iter()).any(|role| role.as_str() == name);
+        let has = |name: &str| {
+            let role = RoleName::new(name).ok().zip(node.as_ref());
+            role.is_some_and(|(role, node)| self.is_running(node, &role))
+        };
         let describe = |role: &dyn ensemble::Role| RoleInfo {
             name: role.name().to_owned(),
             about: role.about().to_owned(),
@@ -150,13 +160,14 @@ impl Handler<SpawnRole> for Roles {
             return Box::pin(async { Err(SpawnError::ShuttingDown) });
         };
         let chosen = self.known.choose_one(role.as_str(), options, &self.settings);
-        let is_there = node.roles().contains(&role) || self.starting.borrow().contains(&role);
+        let is_there = self.is_running(&node, &role) || self.starting.borrow().contains(&role);
         let chosen = match chosen {
             Err(why) => return Box::pin(async { Err(why.into()) }),
             Ok(_) if is_there => return Box::pin(async { Err(SpawnError::AlreadyRunning) }),
             Ok(chosen) => chosen,
         };
         let starting = Starting::new(&self.starting, role.clone());
+        let named = Rc::clone(&self.named);
         let dir = self.settings.home().ensure_server_dir(node.server());
         Box::pin(async move {
             let dir = dir.map_err(|why| SpawnError::Failed { why: crate::exit::chain(&why) })?;
@@ -169,6 +180,9 @@ impl Handler<SpawnRole> for Roles {
                 other => SpawnError::Failed { why: chosen.failure(&other).to_string() },
             })?;
             node.add_role(role.clone());
+            if node.has_actor(role.as_str()) {
+                named.borrow_mut().insert(role.clone());
+            }
             drop(starting);
             tracing::info!(server = %node.server(), %role, "the role has started, as it was asked for");
             Ok(Spawned { is_announced: announced(&node, &role).await })
@@ -220,13 +234,15 @@ impl From<BadChoice> for SpawnError {
     }
 }
 
-/// Exports the actor from a server.
+/// Exports the actor from a server whose roles have been started.
 pub(crate) fn export(node: &Node, known: &RoleSet, settings: &Settings) -> Outcome {
+    let named = node.roles().iter().filter(|role| node.has_actor(role.as_str())).cloned().collect();
     let actor = Roles {
         node: node.downgrade(),
         known: known.clone(),
         settings: settings.clone(),
         starting: Rc::default(),
+        named: Rc::new(RefCell::new(named)),
     };
     let exports = Exports::start(actor).message::<SpawnRole>().message::<ListRoles>();
     node.export(ROLES_ACTOR, exports).map_err(|why| Failure::of(crate::exit::Code::Failed, &why))

@@ -61,9 +61,9 @@ fn of_the_commands_about_servers() {
     }
     let actors = parse(sandbox.ensemble(&["--json", "list", "actors", "kvstore"]));
     let actors = actors.as_array().unwrap();
-    assert_eq!((&actors[0]["actor"], &actors[1]["actor"]), (&json!("node"), &json!("roles")));
+    assert_eq!((&actors[0]["actor"], &actors[2]["actor"]), (&json!("node"), &json!("roles")));
     assert_eq!(
-        actors[2],
+        actors[1],
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": [

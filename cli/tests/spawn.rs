@@ -67,3 +67,16 @@ fn two_at_once_start_it_once() {
     let listed = sandbox.ensemble(&["list", "roles", "a"]).exits(0);
     assert!(listed.out().lines().all(|line| line.contains("running") || line.starts_with("ROLE")));
 }
+
+#[test]
+fn what_was_shut_down_can_be_started_again() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    sandbox.kvstorec_with(&["put", "k"], "v").succeeds();
+    for _ in 0..2 {
+        sandbox.ensemble(&["spawn", "kvstore", "kvstore"]).fails(1, &["already"]);
+        sandbox.ensemble(&["shutdown", "-f", "kvstore", "kvstore"]).succeeds();
+        sandbox.kvstorec(&["get", "k"]).fails(3, &["kvstore"]);
+        sandbox.ensemble(&["spawn", "kvstore", "kvstore"]).succeeds();
+        assert_eq!(sandbox.kvstorec(&["get", "k"]).succeeds(), b"v");
+    }
+}

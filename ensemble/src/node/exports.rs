@@ -179,7 +179,7 @@ impl Exported {
     }
 
     /// Whether the name is taken.
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         self.manager.is_alive() || self.is_coming_back()
     }
 

@@ -185,6 +185,11 @@ impl Node {
         supervise::start(self.core(), &ActorName::new(name)?, policy, make)
     }
 
+    /// Whether an actor is exported under `name` and runs, or is about to be started again.
+    pub fn has_actor(&self, name: impl AsRef<str>) -> bool {
+        self.core().exports.get(name.as_ref().as_bytes()).is_some_and(|exported| exported.is_there())
+    }
+
     /// Takes back an export. The actor goes on; what it has accepted is answered. Says whether there was one.
     pub fn unexport(&self, name: impl AsRef<str>) -> bool {
         let name = name.as_ref();
