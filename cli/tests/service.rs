@@ -100,7 +100,11 @@ fn a_log_that_cannot_be_opened_anew_is_kept() {
 fn a_server_without_a_log_file_ends_in_good_order_when_its_terminal_goes() {
     let sandbox = sandbox_with_cookie();
     let registry = serve(&sandbox, &["registry"], "registry");
-    let server = serve(&sandbox, &["run", "--roles", "echo"], "echo");
+    // The tests themselves may have been started to outlive theirs.
+    let mut command = sandbox.as_ensemble("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_ensemble"), "run", "--roles", "echo"]);
+    let mut server = Proc::start(command, Vec::new());
+    server.says("echo is ready at ");
     server.signal(Signal::HUP);
     server.finish().exits(0);
     sandbox.ensemble(&["lookup", "echo"]).fails(3, &["echo"]);
