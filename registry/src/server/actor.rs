@@ -141,8 +141,13 @@ impl Registry {
 
     /// As [`store`](Self::store), but does nothing when nothing has changed, and waits for nothing.
     fn store_later(&mut self) {
+        self.store_changes_or(false);
+    }
+
+    /// As [`store_later`](Self::store_later), but `anyway` also when nothing has changed.
+    fn store_changes_or(&mut self, anyway: bool) {
         let writes = self.follow_up();
-        if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
+        if anyway || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
             drop(self.submit(writes));
         }
     }
@@ -181,15 +186,13 @@ impl Registry {
     }
 
     fn expire(&mut self) {
-        let writes = self.settle();
+        self.settle();
         // A disk that had no room may have it by now.
-        if self.writer.needs_all() || writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
-            drop(self.submit(writes));
-        }
+        self.store_changes_or(self.writer.needs_all());
     }
 
-    /// Does what is due by now, and tells who follows; returns what that comes to on disk.
-    fn settle(&mut self) -> Option<Vec<Write>> {
+    /// Has the directory do what is due by now.
+    fn settle(&mut self) {
         for change in self.directory.expire(self.clock.now()) {
             let (server, incarnation) = (&change.id, change.incarnation);
             match change.event {
@@ -198,7 +201,6 @@ impl Registry {
                 _ => {}
             }
         }
-        self.follow_up()
     }
 
     /// Has the actor told when the server has no connection any more.
@@ -466,10 +468,8 @@ impl Handler<All> for Registry {
 
     fn handle(&mut self, All { after, limit }: All, _: &mut Context<Self>) -> Self::Result {
         // What the page shows is what its revision says: nothing that is due is still to come.
-        let writes = self.settle();
-        if writes.as_ref().is_none_or(|writes| !writes.is_empty()) {
-            drop(self.submit(writes));
-        }
+        self.settle();
+        self.store_later();
         let now = self.clock.now();
         MessageResult(self.page(limit, |limit| self.directory.page(now, after.as_ref(), limit)))
     }
