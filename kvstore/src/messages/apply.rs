@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     condition::Condition,
     error::StoreError,
-    wire::{Conditions, MAX_DECODED, malformed, unencodable},
+    wire::{MAX_DECODED, Terms, malformed, unencodable},
 };
 
 /// Does several writes, all or none, each of another key. It is answered when they are on disk.
@@ -100,10 +100,8 @@ const CHECK: u8 = 2;
 
 const COUNT_BYTES: usize = 4;
 
-const HAS_TIME: u8 = 1;
-
-/// Kind, flags, condition, time, length of the key, length of the value.
-const FIXED_BYTES: usize = 1 + 1 + Conditions::BYTES + 8 + 2 + 4;
+/// Kind, terms, length of the key, length of the value.
+const FIXED_BYTES: usize = 1 + Terms::BYTES + 2 + 4;
 
 impl Op {
     /// The key that it is of.
@@ -134,15 +132,13 @@ impl RemoteMessage for Apply {
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         out.put_u32_le(u32::try_from(self.writes.len()).map_err(|_| unencodable())?);
         for write in &self.writes {
-            let (kind, condition, ttl_ms) = match write {
-                Op::Put { condition, ttl_ms, .. } => (PUT, condition, *ttl_ms),
+            let (kind, condition, ttl_ms) = match *write {
+                Op::Put { condition, ttl_ms, .. } => (PUT, condition, ttl_ms),
                 Op::Remove { condition, .. } => (REMOVE, condition, None),
                 Op::Check { condition, .. } => (CHECK, condition, None),
             };
             out.put_u8(kind);
-            out.put_u8(if ttl_ms.is_some() { HAS_TIME } else { 0 });
-            Conditions::put(*condition, out);
-            out.put_u64_le(ttl_ms.unwrap_or(0));
+            Terms { condition, ttl_ms }.put(out);
             out.put_u16_le(u16::try_from(write.key().len()).map_err(|_| unencodable())?);
             out.put_u32_le(u32::try_from(write.value().len()).map_err(|_| unencodable())?);
             out.extend_from_slice(write.key());
@@ -171,15 +167,11 @@ impl RemoteMessage for Apply {
             if rest.len() < FIXED_BYTES {
                 return Err(malformed());
             }
-            let (kind, flags) = (rest.get_u8(), rest.get_u8());
-            let condition = Conditions::get(&mut rest)?;
-            let ttl_ms = match (flags, rest.get_u64_le()) {
-                (0, 0) => None,
-                (HAS_TIME, ttl_ms) if kind == PUT => Some(ttl_ms),
-                _ => return Err(malformed()),
-            };
+            let kind = rest.get_u8();
+            let Terms { condition, ttl_ms } = Terms::get(&mut rest)?;
             let (key_bytes, value_bytes) = (usize::from(rest.get_u16_le()), rest.get_u32_le() as usize);
-            if kind > CHECK || (kind != PUT && value_bytes > 0) || rest.len() < key_bytes {
+            let only_puts_have = ttl_ms.is_some() || value_bytes > 0;
+            if kind > CHECK || (kind != PUT && only_puts_have) || rest.len() < key_bytes {
                 return Err(malformed());
             }
             let key = Bytes::copy_from_slice(&rest.split_to(key_bytes));

@@ -12,7 +12,7 @@ use super::{
     condition::Condition,
     error::StoreError,
     put::PutDone,
-    wire::{Conditions, malformed, tail, unencodable},
+    wire::{Terms, malformed, tail, unencodable},
 };
 
 /// Stores a value under a key as [`Put`](super::Put) does, if a condition holds, for a time or for ever.
@@ -33,10 +33,8 @@ pub struct PutWith {
     pub ttl_ms: Option<u64>,
 }
 
-const HAS_TIME: u8 = 1;
-
-/// Flags, condition, time, length of the key.
-const FIXED_BYTES: usize = 1 + Conditions::BYTES + 8 + 2;
+/// Terms, length of the key.
+const FIXED_BYTES: usize = Terms::BYTES + 2;
 
 impl PutWith {
     /// How many bytes of a message are not the value, at most.
@@ -48,9 +46,7 @@ impl RemoteMessage for PutWith {
 
     fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         let key_bytes = u16::try_from(self.key.len()).map_err(|_| unencodable())?;
-        out.put_u8(if self.ttl_ms.is_some() { HAS_TIME } else { 0 });
-        Conditions::put(self.condition, out);
-        out.put_u64_le(self.ttl_ms.unwrap_or(0));
+        Terms { condition: self.condition, ttl_ms: self.ttl_ms }.put(out);
         out.put_u16_le(key_bytes);
         out.extend_from_slice(&self.key);
         Ok(())
@@ -62,13 +58,7 @@ impl RemoteMessage for PutWith {
 
     fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let (mut fixed, rest) = bytes.split_at_checked(FIXED_BYTES).ok_or_else(malformed)?;
-        let flags = fixed.get_u8();
-        let condition = Conditions::get(&mut fixed)?;
-        let ttl_ms = match (flags, fixed.get_u64_le()) {
-            (0, 0) => None,
-            (HAS_TIME, ttl_ms) => Some(ttl_ms),
-            _ => return Err(malformed()),
-        };
+        let Terms { condition, ttl_ms } = Terms::get(&mut fixed)?;
         let key_bytes = usize::from(fixed.get_u16_le());
         let key = rest.get(..key_bytes).ok_or_else(malformed)?;
         let value = tail(bytes, FIXED_BYTES + key_bytes);

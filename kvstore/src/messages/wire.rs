@@ -58,6 +58,40 @@ impl Conditions {
     }
 }
 
+/// What a put may be bound to, by hand: flags (a byte; 1, there is a time), the condition, and the time that the key is to
+/// be there, in milliseconds (eight bytes, little-endian; 0 where there is none).
+pub(super) struct Terms {
+    pub(super) condition: Condition,
+    pub(super) ttl_ms: Option<u64>,
+}
+
+const HAS_TIME: u8 = 1;
+
+impl Terms {
+    /// How long they are.
+    pub(super) const BYTES: usize = 1 + Conditions::BYTES + 8;
+
+    pub(super) fn put(self, out: &mut BytesMut) {
+        out.put_u8(if self.ttl_ms.is_some() { HAS_TIME } else { 0 });
+        Conditions::put(self.condition, out);
+        out.put_u64_le(self.ttl_ms.unwrap_or(0));
+    }
+
+    pub(super) fn get(from: &mut impl Buf) -> Result<Self, DecodeError> {
+        if from.remaining() < Self::BYTES {
+            return Err(malformed());
+        }
+        let flags = from.get_u8();
+        let condition = Conditions::get(from)?;
+        let ttl_ms = match (flags, from.get_u64_le()) {
+            (0, 0) => None,
+            (HAS_TIME, ttl_ms) => Some(ttl_ms),
+            _ => return Err(malformed()),
+        };
+        Ok(Self { condition, ttl_ms })
+    }
+}
+
 /// The error of bytes that are not laid out as their message.
 pub(super) fn malformed() -> DecodeError {
     decode_message::<Misfit>(&[]).expect_err("it refuses to be read")

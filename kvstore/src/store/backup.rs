@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::environment::DATA_FILE;
 use super::error::{OpenError, ReadError, StorageError};
+use super::files;
 use super::handle::Store;
 use super::options::StoreOptions;
 
@@ -91,15 +92,7 @@ impl Store {
         }
         let part = Removed(beside(path, "part"));
         let failed = |source| BackupError::Io { done: "written", path: part.0.clone(), source };
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part.0)
-            .map_err(failed)?;
+        let mut file = files::create_file(&part.0).map_err(failed)?;
         self.make_room_to_grow()?;
         let copied = self.environment().copy_to(&mut file);
         copied.map_err(|error| StorageError::of_heed("be copied", error))?;
@@ -146,7 +139,7 @@ pub fn restore(backup: &Path, directory: &Path) -> Result<BackedUp, BackupError>
     let unwritable = |source| BackupError::Io { done: "written", path: staging.0.clone(), source };
     staging.remove();
     // As closed to others as the directory that a store makes for itself.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging.0).map_err(unwritable)?;
+    files::create_directory(&staging.0).map_err(unwritable)?;
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let mut data = options.open(staging.0.join(DATA_FILE)).map_err(unwritable)?;
@@ -228,7 +221,7 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    files::sync_directory(parent.unwrap_or(Path::new(".")))
 }
 
 /// A file or directory that goes when this does.

@@ -1,12 +1,12 @@
 //! Making the file as small as its data.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::PoisonError;
 
 use super::environment::DATA_FILE;
 use super::error::{Full, StorageError, WriteError};
+use super::files;
 use super::handle::{Failure, Inner, Store};
 use super::synced;
 
@@ -67,7 +67,7 @@ impl Inner {
         }
         let swap = || {
             fs::rename(&new, &data)?;
-            File::open(&self.directory)?.sync_all()
+            files::sync_directory(&self.directory)
         };
         let replaced = self.environment.replace(&self.directory, self.options.initial_map(), swap);
         writer.has_fresh_free_pages = true;
@@ -80,9 +80,7 @@ impl Inner {
     }
 
     fn copy_to_new(&self) -> Result<(), Failure> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(self.directory.join(NEW_FILE)).map_err(io_failure)?;
+        let mut file = files::create_file(&self.directory.join(NEW_FILE)).map_err(io_failure)?;
         self.environment.copy_to(&mut file).map_err(|error| self.failure(error))?;
         file.sync_all().map_err(|cause| self.failure(heed::Error::Io(cause)))
     }

@@ -1,6 +1,6 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use super::compression::expand;
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
+use super::files;
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
@@ -534,13 +535,9 @@ fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
-    builder.create(directory).map_err(failed)?;
+    files::create_directory(directory).map_err(failed)?;
     for path in made {
         // A relative path of one part lies in the directory with the empty name.
         match path.parent() {
@@ -553,8 +550,11 @@ fn create_directory(directory: &Path) -> Result<(), OpenError> {
 }
 
 fn sync_directory(directory: &Path) -> Result<(), OpenError> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|source| OpenError::Io { what: "directory", path: directory.to_owned(), source })
+    files::sync_directory(directory).map_err(|source| OpenError::Io {
+        what: "directory",
+        path: directory.to_owned(),
+        source,
+    })
 }
 
 fn lock_directory(directory: &Path) -> Result<File, OpenError> {

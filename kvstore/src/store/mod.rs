@@ -12,6 +12,7 @@ mod compression;
 mod environment;
 mod error;
 mod expiry;
+mod files;
 mod handle;
 mod look;
 mod options;

@@ -64,7 +64,7 @@ impl Inner {
         resized
     }
 
-    /// Has the map so large that it need not grow soon, for which everybody would wait until a copy is done.
+    /// Has the map so large that it need not grow soon, for which writes would wait until a copy is done.
     pub(super) fn make_room_to_grow(&self) -> Result<(), StorageError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let file_bytes = usize::try_from(self.file_bytes()).unwrap_or(usize::MAX);

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::environment::{DATA_FILE, Environment};
 use super::error::OpenError;
+use super::files;
 
 const SYNCED_FILE: &str = "synced";
 const NEW_FILE: &str = "synced.new";
@@ -59,13 +60,13 @@ pub(super) fn note(environment: &Environment, directory: &Path) -> io::Result<()
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(new, directory.join(SYNCED_FILE))?;
-    File::open(directory)?.sync_all()
+    files::sync_directory(directory)
 }
 
 /// Forgets the sync point: every commit is on disk.
 pub(super) fn forget(directory: &Path) -> io::Result<()> {
     match fs::remove_file(directory.join(SYNCED_FILE)) {
-        Ok(()) => File::open(directory)?.sync_all(),
+        Ok(()) => files::sync_directory(directory),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(cause),
     }
