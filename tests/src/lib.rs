@@ -4,6 +4,8 @@
 //! - [`Proc`]: a program that runs until the test ends, its output captured.
 //! - [`Finished`]: how a program has ended.
 //! - [`Network`]: hosts with a network between them that loses what a test wants lost.
+//! - [`PowerLoss`]: a disk whose power a test cuts.
+//! - [`Random`]: chance that a seed repeats.
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
 //! - [`eventually`]: waits for a condition, with a deadline.
 //! - [`skip`]: says that a test is not possible here.
@@ -11,14 +13,18 @@
 //! Nothing here knows what the programs do.
 
 mod network;
+mod power_loss;
 mod process;
+mod random;
 mod relay;
 mod sandbox;
 mod skip;
 mod wait;
 
 pub use network::{Host, Network, Reception};
+pub use power_loss::{Cut, Event, PowerLoss};
 pub use process::{Finished, Proc};
+pub use random::Random;
 pub use relay::{Pace, Relay};
 pub use sandbox::Sandbox;
 pub use skip::skip;
