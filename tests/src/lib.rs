@@ -3,6 +3,7 @@
 //! - [`Sandbox`]: a home directory of its own with the two programs, and nothing of the user's environment.
 //! - [`Proc`]: a program that runs until the test ends, its output captured.
 //! - [`Finished`]: how a program has ended.
+//! - [`history`]: what writers do with a store that is stopped at any moment, and whether what is left fits.
 //! - [`Network`]: hosts with a network between them that loses what a test wants lost.
 //! - [`PowerLoss`]: a disk whose power a test cuts.
 //! - [`Random`]: chance that a seed repeats.
@@ -10,8 +11,9 @@
 //! - [`eventually`]: waits for a condition, with a deadline.
 //! - [`skip`]: says that a test is not possible here.
 //!
-//! Nothing here knows what the programs do.
+//! Nothing here knows what the programs do, but for the histories, which know what a key-value store is.
 
+pub mod history;
 mod network;
 mod power_loss;
 mod process;

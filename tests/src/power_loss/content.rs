@@ -67,7 +67,6 @@ impl Content {
                 Change::Length(length) => self.durable.resize(length, 0),
             }
         }
-        debug_assert!(self.durable == self.now);
     }
 
     /// What is there after the power has gone.
