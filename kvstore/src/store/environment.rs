@@ -16,6 +16,7 @@ use heed::{
 };
 
 use super::error::{OpenError, StorageError};
+use crate::failpoint::{self, Moment};
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
@@ -190,10 +191,13 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
+        failpoint::reach(Moment::BeforeTransaction);
         let mut transaction = opened.env.write_txn()?;
         match body(&mut transaction, &opened.tables)? {
             End::Commit(result) => {
+                failpoint::reach(Moment::BeforeCommit);
                 transaction.commit()?;
+                failpoint::reach(Moment::AfterCommit);
                 Ok(result)
             }
             End::Unchanged(result) => {

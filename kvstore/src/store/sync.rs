@@ -8,6 +8,7 @@ use super::error::StorageError;
 use super::handle::{Inner, Writer};
 use super::options::StoreOptions;
 use super::synced;
+use crate::failpoint::{self, Moment};
 
 /// How much the file may grow between two sync points: room that is freed meanwhile is not used again.
 const MAX_GROWTH_BYTES: u64 = 64 << 20;
@@ -77,8 +78,10 @@ impl Inner {
 
     /// Marks the present state, which is synced, as the one that a crash leaves.
     fn mark(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        failpoint::reach(Moment::BeforeNote);
         let noted = synced::note(&self.environment, &self.directory);
         noted.map_err(|error: io::Error| StorageError::new("note what is synced", error))?;
+        failpoint::reach(Moment::AfterNote);
         self.environment.pin_state().map_err(failed)?;
         writer.synced_file_bytes = Some(self.file_bytes());
         writer.has_unsynced = false;

@@ -15,6 +15,7 @@ use std::path::Path;
 use super::environment::{DATA_FILE, Environment};
 use super::error::OpenError;
 use super::files;
+use crate::failpoint::{self, Moment};
 
 const SYNCED_FILE: &str = "synced";
 const NEW_FILE: &str = "synced.new";
@@ -48,6 +49,7 @@ pub(super) fn restore(directory: &Path) -> Result<(), OpenError> {
         data.sync_all()
     };
     put_back().map_err(failed)?;
+    failpoint::reach(Moment::PutBack);
     tracing::warn!("the store was not closed: it has its state of the last sync");
     Ok(())
 }
