@@ -9,26 +9,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
+use tokio::sync::watch;
 
-use super::apply::{self, Results};
+use super::apply::{self, Done, Results};
 use super::ballast::Ballast;
+use super::changes::Keep;
 use super::clock::Clock;
 use super::compression::expand;
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
 use super::files;
+use super::format;
+use super::history::History;
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
-/// The version of the store's layout that this code writes, and the newest that it opens.
-///
-/// It counts the tables and what they mean; a record has a version of its own.
-pub const STORE_VERSION: u32 = 1;
-
-const FORMAT_KEY: &[u8] = b"format";
 const LOCK_FILE: &str = "store.lock";
 /// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
 /// yet become another program.
@@ -70,6 +68,9 @@ pub(super) struct Inner {
     pub(super) directory: PathBuf,
     pub(super) environment: Environment,
     pub(super) writer: Mutex<Writer>,
+    pub(super) history: History,
+    /// The last revision that was committed.
+    pub(super) committed: watch::Sender<u64>,
     clock: Clock,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
@@ -103,6 +104,15 @@ pub struct Entry {
     pub expires_at_ms: Option<u64>,
 }
 
+/// How the revisions of a store that is opened go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Revisions {
+    /// As they were.
+    GoOn,
+    /// In a history of their own: the store that the file is from goes on with the same ones.
+    Fork,
+}
+
 /// Why a transaction was undone.
 pub(super) enum Failure {
     MapFull,
@@ -117,21 +127,23 @@ impl Store {
     ///
     /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        Self::open_at(directory, options, Clock::system())
+        Self::open_as(directory, options, Clock::system(), Revisions::GoOn)
     }
 
-    /// As [`open`](Self::open), with a clock.
-    pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
+    /// As [`open`](Self::open), with a clock, and for a file that others may have gone on with, too.
+    pub(super) fn open_as(
+        directory: &Path,
+        options: StoreOptions,
+        clock: Clock,
+        revisions: Revisions,
+    ) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
-        synced::restore(directory)?;
-        let environment =
+        let is_another = synced::restore(directory)? || revisions == Revisions::Fork;
+        let (environment, history) =
             Environment::open(directory, options.initial_map(), |meta, transaction| {
-                match meta.get(transaction, FORMAT_KEY)? {
-                    None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
-                    Some(bytes) => check_format(bytes, directory),
-                }
+                format::settle(meta, transaction, directory, is_another)
             })?;
         synced::forget(directory).map_err(|source| OpenError::Io {
             what: "file of the last sync",
@@ -151,10 +163,14 @@ impl Store {
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
-        let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        let committed = watch::Sender::new(0);
+        let inner =
+            Inner { options, directory, environment, writer, history, committed, clock, full, _lock: lock };
         inner.remove_unfinished();
         inner.start_durability()?;
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        store.inner.committed.send_replace(store.revision()?);
+        Ok(store)
     }
 
     /// The options that the store was opened with.
@@ -407,15 +423,17 @@ impl Inner {
     fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
+        let mut keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
             let attempt = self
                 .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
+                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms, keep));
             let failure = match attempt {
-                Ok(results) => {
+                Ok(Done { results, revision }) => {
                     writer.has_fresh_free_pages = true;
                     self.note_commit(writer);
+                    self.committed.send_if_modified(|last| std::mem::replace(last, revision) != revision);
                     return Ok(results);
                 }
                 Err(error) => self.failure(error),
@@ -426,10 +444,14 @@ impl Inner {
                     self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
                 }
                 Failure::DiskFull => only_removes && self.make_room_on_disk(writer),
-                Failure::Storage(_) => false,
+                Failure::Storage(_) => return Err(failure),
             };
             if !may_retry {
-                return Err(failure);
+                if !only_removes || writes.len() > 1 || keep == Keep::Nothing {
+                    return Err(failure);
+                }
+                tracing::warn!("there is no room left for a remove: the changes that were kept are given up");
+                keep = Keep::Nothing;
             }
         }
     }
@@ -508,7 +530,12 @@ impl Inner {
 }
 
 /// None where the entry has ended.
-fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<Option<Entry>, ReadError> {
+pub(super) fn read_record(
+    key: &[u8],
+    record: &[u8],
+    limit: usize,
+    now_ms: u64,
+) -> Result<Option<Entry>, ReadError> {
     let (header, payload) = Header::decode(key, record)?;
     if has_ended(&header, now_ms) {
         return Ok(None);
@@ -523,15 +550,6 @@ fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<O
         stored_bytes: payload.len() as u64,
         expires_at_ms: header.expires_at_ms,
     }))
-}
-
-fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
-    let path = || directory.join("data.mdb");
-    match bytes.try_into().map(u32::from_le_bytes) {
-        Ok(STORE_VERSION) => Ok(()),
-        Ok(found) if found > STORE_VERSION => Err(OpenError::NewerFormat { found, supported: STORE_VERSION }),
-        _ => Err(OpenError::NotAStore { path: path(), reason: "its format version is none" }),
-    }
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {
