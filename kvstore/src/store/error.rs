@@ -210,6 +210,10 @@ pub enum WriteError {
     /// The write has a condition on a record that cannot be read.
     #[error("the record that the condition is about cannot be read")]
     Unreadable(#[source] RecordError),
+    /// The conditions of the writes that share the commit are on too much data, all of which would be read first. What was
+    /// read is remembered: tried again, it gets further.
+    #[error("the records that the conditions are about are too much to read at once")]
+    TooMuchToCheck,
     /// There is no room. Reads and removes go on.
     #[error("the store is full: {0}")]
     StoreFull(Full),

@@ -12,6 +12,7 @@ use heed::{MdbError, RoTxn, WithoutTls};
 
 use super::apply::{self, Results};
 use super::ballast::Ballast;
+use super::checked::Checked;
 use super::clock::Clock;
 use super::compression::expand;
 use super::environment::{Environment, Tables};
@@ -80,6 +81,7 @@ pub(super) struct Inner {
 /// What only the one who writes may touch.
 pub(super) struct Writer {
     ballast: Ballast,
+    pub(super) checked: Checked,
     /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
     pub(super) synced_file_bytes: Option<u64>,
     /// Something was committed since.
@@ -143,6 +145,7 @@ impl Store {
         let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Writer {
             ballast,
+            checked: Checked::new(),
             synced_file_bytes: None,
             has_unsynced: false,
             has_fresh_free_pages: true,
@@ -409,9 +412,10 @@ impl Inner {
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
             let now_ms = self.clock.now_ms();
+            let checked = &mut writer.checked;
             let attempt = self
                 .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
+                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms, checked));
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;

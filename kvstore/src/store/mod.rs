@@ -6,6 +6,7 @@
 mod apply;
 mod backup;
 mod ballast;
+mod checked;
 mod clock;
 mod compact;
 mod compression;
