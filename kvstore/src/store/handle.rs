@@ -14,7 +14,7 @@ use super::apply::{self, Results};
 use super::ballast::Ballast;
 use super::checked::Checked;
 use super::clock::Clock;
-use super::compression::expand;
+use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
@@ -214,11 +214,12 @@ impl Store {
                         .get(transaction, key)
                         .map_err(|error| StorageError::of_heed("read", error))?),
                 };
-                if let Ok(Some((header, _))) =
+                // A length that is damaged is one key's own matter: it does not count.
+                if let Ok(Some((header, payload))) =
                     record.map(|record| record.and_then(|it| Header::peek(it).ok()))
                     && !has_ended(&header, now_ms)
                 {
-                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                    bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
                 }
                 records.push(record);
             }
