@@ -68,6 +68,13 @@ pub enum OpenError {
         /// What was found instead.
         reason: &'static str,
     },
+    /// The file of the last sync belongs to another database than the one beside it: one of them was put there by hand, or the
+    /// database was changed by another program, or is damaged. All is left as it is.
+    #[error("{} belongs to another data.mdb than the one beside it: remove the one that is not to be used", path.display())]
+    SyncedApart {
+        /// The file of the last sync.
+        path: PathBuf,
+    },
     /// An option is out of its bounds.
     #[error("the option {option} must be {bound}")]
     InvalidOption {

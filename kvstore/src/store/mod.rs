@@ -16,6 +16,7 @@ mod expiry;
 mod files;
 mod handle;
 mod look;
+mod meta_page;
 mod options;
 pub mod record;
 mod sync;
