@@ -22,6 +22,11 @@ impl StorageError {
         Self { operation, cause: Arc::new(cause) }
     }
 
+    /// Whether the map had no room.
+    pub(super) fn is_full_map(&self) -> bool {
+        matches!(self.cause.downcast_ref(), Some(heed::MdbError::MapFull))
+    }
+
     pub(super) fn of_heed(operation: &'static str, error: heed::Error) -> Self {
         // heed's own error has no source and prints that of its cause: keep the cause.
         match error {
