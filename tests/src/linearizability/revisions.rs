@@ -9,15 +9,14 @@ use super::history::{Call, Operation, Outcome};
 pub struct RevisionFault {
     /// What is wrong.
     pub what: &'static str,
-    /// The operation at which it shows.
-    pub operation: Operation,
-    /// The other one.
-    pub other: Operation,
+    /// The operation at which it shows, and the other one.
+    pub operations: Box<[Operation; 2]>,
 }
 
 impl fmt::Display for RevisionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}:\n  {:?}\n  {:?}", self.what, self.operation, self.other)
+        let [operation, other] = &*self.operations;
+        writeln!(f, "{}:\n  {operation:?}\n  {other:?}", self.what)
     }
 }
 
@@ -35,7 +34,7 @@ pub fn check_revisions(history: &[Operation]) -> Result<(), RevisionFault> {
     let mut events: Vec<(u64, bool, &Operation)> = begins.chain(ends).collect();
     events.sort_by_key(|(at, is_end, _)| (*at, *is_end));
     let fault = |what, operation: &Operation, other: &Operation| {
-        Err(RevisionFault { what, operation: *operation, other: *other })
+        Err(RevisionFault { what, operations: Box::new([*operation, *other]) })
     };
 
     let mut owners = Owners::default();

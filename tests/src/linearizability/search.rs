@@ -232,7 +232,10 @@ impl<'h> Search<'h> {
 
 /// What was looked at.
 #[derive(Default)]
-struct Seen(HashMap<(Option<u64>, Option<u64>, Set), Vec<(u64, Set)>>);
+struct Seen(HashMap<Alike, Vec<(u64, Set)>>);
+
+/// Value, exact revision, and which operations of known outcome are done.
+type Alike = (Option<u64>, Option<u64>, Set);
 
 impl Seen {
     /// Notes it, unless something is noted that can explain at least as much.
