@@ -1,11 +1,8 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
@@ -14,29 +11,20 @@ use tokio::sync::watch;
 use super::apply::{self, Done, Results};
 use super::ballast::Ballast;
 use super::changes::Keep;
+use super::checked::Checked;
 use super::clock::Clock;
-use super::compression::expand;
+use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::files;
-use super::format;
 use super::history::History;
+use super::opening::{create_directory, is_full_disk, lock_directory, open_environment, sync_directory};
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
-const LOCK_FILE: &str = "store.lock";
-/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
-/// yet become another program.
-const LOCK_ATTEMPTS: u32 = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
 const BALLAST_FILE: &str = "reserve";
-
-/// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
-const FULL_DISK_BYTES: u64 = 1 << 20;
 
 /// A durable map from keys to values, in one directory.
 ///
@@ -80,7 +68,8 @@ pub(super) struct Inner {
 
 /// What only the one who writes may touch.
 pub(super) struct Writer {
-    ballast: Ballast,
+    pub(super) ballast: Ballast,
+    pub(super) checked: Checked,
     /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
     pub(super) synced_file_bytes: Option<u64>,
     /// Something was committed since.
@@ -141,10 +130,9 @@ impl Store {
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
         let is_another = synced::restore(directory)? || revisions == Revisions::Fork;
-        let (environment, history) =
-            Environment::open(directory, options.initial_map(), |meta, transaction| {
-                format::settle(meta, transaction, directory, is_another)
-            })?;
+        let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
+        let (environment, reserve_is_open, history) =
+            open_environment(directory, &options, &mut ballast, is_another)?;
         synced::forget(directory).map_err(|source| OpenError::Io {
             what: "file of the last sync",
             path: directory.to_owned(),
@@ -152,13 +140,13 @@ impl Store {
         })?;
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
-        let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Writer {
             ballast,
+            checked: Checked::new(),
             synced_file_bytes: None,
             has_unsynced: false,
             has_fresh_free_pages: true,
-            reserve_is_open: false,
+            reserve_is_open,
         };
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
@@ -167,6 +155,7 @@ impl Store {
         let inner =
             Inner { options, directory, environment, writer, history, committed, clock, full, _lock: lock };
         inner.remove_unfinished();
+        inner.close_reserve(&mut inner.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
         inner.start_durability()?;
         let store = Self { inner: Arc::new(inner) };
         store.inner.committed.send_replace(store.revision()?);
@@ -227,11 +216,12 @@ impl Store {
                         .get(transaction, key)
                         .map_err(|error| StorageError::of_heed("read", error))?),
                 };
-                if let Ok(Some((header, _))) =
+                // A length that is damaged is one key's own matter: it does not count.
+                if let Ok(Some((header, payload))) =
                     record.map(|record| record.and_then(|it| Header::peek(it).ok()))
                     && !has_ended(&header, now_ms)
                 {
-                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                    bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
                 }
                 records.push(record);
             }
@@ -426,9 +416,10 @@ impl Inner {
         let mut keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
-            let attempt = self
-                .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms, keep));
+            let checked = &mut writer.checked;
+            let attempt = self.environment.write(|transaction, tables| {
+                apply::apply(transaction, tables, writes, now_ms, keep, checked)
+            });
             let failure = match attempt {
                 Ok(Done { results, revision }) => {
                     writer.has_fresh_free_pages = true;
@@ -512,19 +503,8 @@ impl Inner {
     pub(super) fn failure(&self, error: heed::Error) -> Failure {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
-            heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
+            heed::Error::Io(cause) if is_full_disk(&self.directory, &cause) => Failure::DiskFull,
             other => Failure::Storage(StorageError::of_heed("commit", other)),
-        }
-    }
-
-    fn is_full_disk(&self, error: &io::Error) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => true,
-            // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O
-            // error.
-            _ => rustix::fs::statvfs(&self.directory)
-                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
         }
     }
 }
@@ -550,45 +530,4 @@ pub(super) fn read_record(
         stored_bytes: payload.len() as u64,
         expires_at_ms: header.expires_at_ms,
     }))
-}
-
-fn create_directory(directory: &Path) -> Result<(), OpenError> {
-    let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
-    files::create_directory(directory).map_err(failed)?;
-    for path in made {
-        // A relative path of one part lies in the directory with the empty name.
-        match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
-            Some(parent) => sync_directory(parent)?,
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn sync_directory(directory: &Path) -> Result<(), OpenError> {
-    files::sync_directory(directory).map_err(|source| OpenError::Io {
-        what: "directory",
-        path: directory.to_owned(),
-        source,
-    })
-}
-
-fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let mut attempts = 1;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-    }
 }

@@ -3,20 +3,16 @@
 use std::path::Path;
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, EnvOpenOptions};
+use heed::{CommitOrAbort, EnvFlags};
 
 use super::changes::all_after;
-use super::open;
+use super::{bare, open};
 use crate::store::record::{Codec, Header, PayloadChecksum};
 use crate::store::{Change, ChangeKind, ChangesError, ChangesQuery};
 
 /// A store of version 1, as it is described: with the tables that it had, and these values under the keys `0`, `1`, ...
 fn first_version(directory: &Path, values: &[&[u8]]) {
-    let mut options = EnvOpenOptions::new();
-    options.map_size(64 << 20).max_dbs(8);
-    #[expect(unsafe_code, reason = "nobody else has the directory")]
-    // SAFETY: the directory is the test's own.
-    let env = unsafe { options.open(directory) }.unwrap();
+    let env = bare::open(directory, 64 << 20, EnvFlags::empty());
     let transaction = env.write_txn().unwrap();
     let made: Result<_, heed::Error> = env.create_databases_and_commit(transaction, |opener, transaction| {
         let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
