@@ -1,11 +1,8 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
@@ -19,6 +16,7 @@ use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
 use super::files;
+use super::lock::DirectoryLock;
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
@@ -30,12 +28,6 @@ use super::write::{Applied, Prepared, Stored, Write};
 pub const STORE_VERSION: u32 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
-const LOCK_FILE: &str = "store.lock";
-/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
-/// yet become another program.
-const LOCK_ATTEMPTS: u32 = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
 const BALLAST_FILE: &str = "reserve";
 
 /// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
@@ -75,7 +67,7 @@ pub(super) struct Inner {
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// What only the one who writes may touch.
@@ -126,7 +118,7 @@ impl Store {
     pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
-        let lock = lock_directory(directory)?;
+        let lock = DirectoryLock::take(directory)?;
         synced::restore(directory)?;
         let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
         let (environment, reserve_is_open) = open_environment(directory, &options, &mut ballast)?;
@@ -581,22 +573,4 @@ fn sync_directory(directory: &Path) -> Result<(), OpenError> {
         path: directory.to_owned(),
         source,
     })
-}
-
-fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let mut attempts = 1;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-    }
 }

@@ -15,6 +15,7 @@ mod error;
 mod expiry;
 mod files;
 mod handle;
+mod lock;
 mod look;
 mod meta_page;
 mod options;
