@@ -1,6 +1,5 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +17,8 @@ use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
 use super::history::History;
-use super::opening::{create_directory, is_full_disk, lock_directory, open_environment, sync_directory};
+use super::lock::DirectoryLock;
+use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
@@ -63,7 +63,7 @@ pub(super) struct Inner {
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// What only the one who writes may touch.
@@ -128,7 +128,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
-        let lock = lock_directory(directory)?;
+        let lock = DirectoryLock::take(directory)?;
         let is_another = synced::restore(directory)? || revisions == Revisions::Fork;
         let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
         let (environment, reserve_is_open, history) =

@@ -19,6 +19,7 @@ mod files;
 mod format;
 mod handle;
 mod history;
+mod lock;
 mod look;
 mod meta_page;
 mod opening;

@@ -1,10 +1,7 @@
-//! What comes before a store is open: its directory, its lock, and an environment in the version of this code.
+//! What comes before a store is open: its directory, and an environment in the version of this code.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use super::ballast::Ballast;
 use super::environment::Environment;
@@ -13,12 +10,6 @@ use super::files;
 use super::format;
 use super::history::History;
 use super::options::StoreOptions;
-
-const LOCK_FILE: &str = "store.lock";
-/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
-/// yet become another program.
-const LOCK_ATTEMPTS: u32 = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
 const FULL_DISK_BYTES: u64 = 1 << 20;
@@ -82,22 +73,4 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), OpenError> {
         path: directory.to_owned(),
         source,
     })
-}
-
-pub(super) fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let mut attempts = 1;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-    }
 }
