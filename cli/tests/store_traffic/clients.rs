@@ -179,7 +179,7 @@ impl Worker {
     async fn work(mut self) {
         while !self.shared.is_over.load(Ordering::Relaxed) {
             let random = self.random();
-            let key = self.shared.keys.take(random);
+            let key = self.shared.keys.choose(random);
             let call = self.next_call(key);
             let begun = self.shared.now();
             let ended = self.call(key, call).await;
@@ -189,7 +189,7 @@ impl Worker {
                     let operation = Operation { key, call, begun, outcome, ended: now };
                     self.recorded.borrow_mut().history.push(operation);
                     self.shared.recorded.fetch_add(1, Ordering::Relaxed);
-                    self.saw(key, outcome);
+                    self.shared.keys.used(key, revision_of(outcome));
                     continue;
                 }
                 Ended::NotDone => {}
@@ -221,16 +221,6 @@ impl Worker {
             90..95 => Call::Remove { condition: Condition::Always },
             _ => Call::Remove { condition: seen },
         }
-    }
-
-    fn saw(&self, key: u64, outcome: Outcome) {
-        let (Outcome::Got(Some((_, revision)))
-        | Outcome::Done(Some(revision))
-        | Outcome::Conflict(Some(revision))) = outcome
-        else {
-            return;
-        };
-        self.shared.keys.saw(key, revision);
     }
 
     async fn call(&mut self, key: u64, call: Call) -> Ended {
@@ -290,6 +280,15 @@ impl Worker {
             ClientError::Call(CallError::Failed(_)) => Ended::With(Outcome::Unknown),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn revision_of(outcome: Outcome) -> Option<u64> {
+    match outcome {
+        Outcome::Got(Some((_, revision)))
+        | Outcome::Done(Some(revision))
+        | Outcome::Conflict(Some(revision)) => Some(revision),
+        _ => None,
     }
 }
 

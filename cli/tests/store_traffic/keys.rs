@@ -22,16 +22,18 @@ impl Keys {
         Self { places: (0..count).map(|_| Place::default()).collect(), uses }
     }
 
-    /// The number of the key that is at a place, counted as used once.
-    pub(crate) fn take(&self, random: u64) -> u64 {
+    /// The number of the key that is at a place now.
+    pub(crate) fn choose(&self, random: u64) -> u64 {
         let count = self.places.len() as u64;
         let place = random % count;
-        let used = self.place(place).used.fetch_add(1, Ordering::Relaxed);
-        used / self.uses * count + place
+        self.place(place).used.load(Ordering::Relaxed) / self.uses * count + place
     }
 
-    pub(crate) fn saw(&self, key: u64, revision: u64) {
-        self.place(key).seen.fetch_max(revision, Ordering::Relaxed);
+    /// Counts a use of the key. What was not done is none, or a server that is away would use up all keys.
+    pub(crate) fn used(&self, key: u64, revision: Option<u64>) {
+        let place = self.place(key);
+        place.used.fetch_add(1, Ordering::Relaxed);
+        place.seen.fetch_max(revision.unwrap_or_default(), Ordering::Relaxed);
     }
 
     pub(crate) fn last_seen(&self, key: u64) -> u64 {
