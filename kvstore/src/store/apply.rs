@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use heed::{RoTxn, RwTxn};
 
+use super::checked::{Checked, Unknown};
 use super::environment::{End, Tables};
 use super::error::WriteError;
-use super::expiry::{ended, has_ended, index_key, record_has_ended};
+use super::expiry::{ended, has_ended, index_key};
 use super::record::Header;
 use super::write::{Action, Applied, Change, Condition, Prepared, Stored};
 
@@ -28,10 +29,14 @@ pub(super) fn apply(
     tables: &Tables,
     writes: &[Prepared],
     now_ms: u64,
+    checked: &mut Checked,
 ) -> Result<End<Results>, heed::Error> {
+    checked.begin();
     let before = last_revision(transaction, tables)?;
     let has_expiries = !tables.expiry.is_empty(transaction)?;
-    let mut batch = Batch { transaction, tables, revision: before, has_expiries, has_changed: false, now_ms };
+    let has_changed = false;
+    let mut batch =
+        Batch { transaction, tables, revision: before, has_expiries, has_changed, now_ms, checked };
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         results.push(match write {
@@ -76,6 +81,7 @@ struct Batch<'b, 't> {
     has_expiries: bool,
     has_changed: bool,
     now_ms: u64,
+    checked: &'b mut Checked,
 }
 
 /// A key that ends by itself.
@@ -106,16 +112,17 @@ impl Batch<'_, '_> {
     }
 
     /// The inner error is the write's own refusal.
-    fn judge(&self, change: &Change) -> Result<Judged, heed::Error> {
+    fn judge(&mut self, change: &Change) -> Result<Judged, heed::Error> {
         if change.condition == Condition::Always && !matches!(change.action, Action::Check) {
             return Ok(Ok(None));
         }
         let current = match self.tables.records.get(self.transaction, &change.key)? {
             None => None,
-            Some(record) => match Header::decode(&change.key, record) {
-                Ok((header, _)) if has_ended(&header, self.now_ms) => None,
-                Ok((header, _)) => Some(header.revision),
-                Err(unreadable) => return Ok(Err(WriteError::Unreadable(unreadable))),
+            Some(record) => match self.checked.header(&change.key, record) {
+                Ok(header) if has_ended(&header, self.now_ms) => None,
+                Ok(header) => Some(header.revision),
+                Err(Unknown::Unreadable(why)) => return Ok(Err(WriteError::Unreadable(why))),
+                Err(Unknown::TooMuch) => return Ok(Err(WriteError::TooMuchToCheck)),
             },
         };
         let holds = match change.condition {
@@ -164,16 +171,17 @@ impl Batch<'_, '_> {
     }
 
     /// What the index by expiry has about a key that is about to change.
-    fn expiry_of(&self, key: &[u8]) -> Result<Option<Expiry>, heed::Error> {
+    fn expiry_of(&mut self, key: &[u8]) -> Result<Option<Expiry>, heed::Error> {
         if !self.has_expiries {
             return Ok(None);
         }
         let Some(record) = self.tables.records.get(self.transaction, key)? else { return Ok(None) };
         let Ok((header, _)) = Header::peek(record) else { return Ok(None) };
-        Ok(header.expires_at_ms.map(|at_ms| Expiry {
-            index: index_key(at_ms, header.revision),
-            has_ended: record_has_ended(key, record, self.now_ms),
-        }))
+        let Some(at_ms) = header.expires_at_ms else { return Ok(None) };
+        // Damage hides no key. What is too much to read is left to be collected, which reads it.
+        let has_ended = has_ended(&header, self.now_ms)
+            && !matches!(self.checked.header(key, record), Err(Unknown::Unreadable(_)));
+        Ok(Some(Expiry { index: index_key(at_ms, header.revision), has_ended }))
     }
 
     fn forget(&mut self, expiry: Option<Expiry>) -> Result<(), heed::Error> {

@@ -16,6 +16,7 @@ use heed::{
 };
 
 use super::error::{OpenError, StorageError};
+use super::meta_page;
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
@@ -238,15 +239,16 @@ impl Environment {
         self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The two pages that say which state is the last.
-    pub(super) fn meta_pages(&self) -> io::Result<Vec<u8>> {
+    /// The two pages that say which state is the last, and the root page that they lead to.
+    pub(super) fn synced_pages(&self) -> io::Result<(Vec<u8>, Option<meta_page::Page>)> {
         let gate = self.gate();
         let opened = usable(&gate).map_err(io::Error::other)?;
         let page_bytes = opened.env.unnamed_database_stat().page_size as usize;
-        let mut pages = vec![0; 2 * page_bytes];
         let file = opened.env.try_clone_inner_file().map_err(io::Error::other)?;
-        file.read_exact_at(&mut pages, 0)?;
-        Ok(pages)
+        let mut metas = vec![0; 2 * page_bytes];
+        file.read_exact_at(&mut metas, 0)?;
+        let root = meta_page::root_page(&metas, &file)?;
+        Ok((metas, root))
     }
 
     /// Copies what is committed, at one moment, without free pages.

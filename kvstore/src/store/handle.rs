@@ -12,8 +12,9 @@ use heed::{MdbError, RoTxn, WithoutTls};
 
 use super::apply::{self, Results};
 use super::ballast::Ballast;
+use super::checked::Checked;
 use super::clock::Clock;
-use super::compression::expand;
+use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
@@ -79,7 +80,8 @@ pub(super) struct Inner {
 
 /// What only the one who writes may touch.
 pub(super) struct Writer {
-    ballast: Ballast,
+    pub(super) ballast: Ballast,
+    pub(super) checked: Checked,
     /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
     pub(super) synced_file_bytes: Option<u64>,
     /// Something was committed since.
@@ -126,13 +128,8 @@ impl Store {
         create_directory(directory)?;
         let lock = lock_directory(directory)?;
         synced::restore(directory)?;
-        let environment =
-            Environment::open(directory, options.initial_map(), |meta, transaction| {
-                match meta.get(transaction, FORMAT_KEY)? {
-                    None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
-                    Some(bytes) => check_format(bytes, directory),
-                }
-            })?;
+        let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
+        let (environment, reserve_is_open) = open_environment(directory, &options, &mut ballast)?;
         synced::forget(directory).map_err(|source| OpenError::Io {
             what: "file of the last sync",
             path: directory.to_owned(),
@@ -140,19 +137,20 @@ impl Store {
         })?;
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
-        let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Writer {
             ballast,
+            checked: Checked::new(),
             synced_file_bytes: None,
             has_unsynced: false,
             has_fresh_free_pages: true,
-            reserve_is_open: false,
+            reserve_is_open,
         };
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
         let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
         inner.remove_unfinished();
+        inner.close_reserve(&mut inner.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
         inner.start_durability()?;
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -211,11 +209,12 @@ impl Store {
                         .get(transaction, key)
                         .map_err(|error| StorageError::of_heed("read", error))?),
                 };
-                if let Ok(Some((header, _))) =
+                // A length that is damaged is one key's own matter: it does not count.
+                if let Ok(Some((header, payload))) =
                     record.map(|record| record.and_then(|it| Header::peek(it).ok()))
                     && !has_ended(&header, now_ms)
                 {
-                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                    bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
                 }
                 records.push(record);
             }
@@ -409,9 +408,10 @@ impl Inner {
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
             let now_ms = self.clock.now_ms();
+            let checked = &mut writer.checked;
             let attempt = self
                 .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
+                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms, checked));
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
@@ -490,19 +490,8 @@ impl Inner {
     pub(super) fn failure(&self, error: heed::Error) -> Failure {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
-            heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
+            heed::Error::Io(cause) if is_full_disk(&self.directory, &cause) => Failure::DiskFull,
             other => Failure::Storage(StorageError::of_heed("commit", other)),
-        }
-    }
-
-    fn is_full_disk(&self, error: &io::Error) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => true,
-            // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O
-            // error.
-            _ => rustix::fs::statvfs(&self.directory)
-                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
         }
     }
 }
@@ -523,6 +512,43 @@ fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<O
         stored_bytes: payload.len() as u64,
         expires_at_ms: header.expires_at_ms,
     }))
+}
+
+/// Opens the environment, also where there is no room left and tables are missing that an older program did not make: they
+/// get what is kept back for removes. Says whether the map reaches into that.
+fn open_environment(
+    directory: &Path,
+    options: &StoreOptions,
+    ballast: &mut Ballast,
+) -> Result<(Environment, bool), OpenError> {
+    let mut map_bytes = options.initial_map();
+    loop {
+        let opened = Environment::open(directory, map_bytes, |meta, transaction| {
+            match meta.get(transaction, FORMAT_KEY)? {
+                None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
+                Some(bytes) => check_format(bytes, directory),
+            }
+        });
+        match opened {
+            Ok(environment) => return Ok((environment, map_bytes > options.put_ceiling())),
+            Err(OpenError::Storage(error)) if error.is_full_map() && map_bytes < options.map_ceiling() => {
+                // The file may be longer than the first map, which LMDB then made as long as the file.
+                map_bytes = options.map_ceiling();
+            }
+            Err(OpenError::Io { source, .. }) if is_full_disk(directory, &source) && ballast.release() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_full_disk(directory: &Path, error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => true,
+        // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O error.
+        _ => rustix::fs::statvfs(directory)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
+    }
 }
 
 fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {

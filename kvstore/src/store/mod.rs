@@ -6,6 +6,7 @@
 mod apply;
 mod backup;
 mod ballast;
+mod checked;
 mod clock;
 mod compact;
 mod compression;
@@ -15,6 +16,7 @@ mod expiry;
 mod files;
 mod handle;
 mod look;
+mod meta_page;
 mod options;
 pub mod record;
 mod sync;

@@ -168,3 +168,31 @@ fn a_file_cut_short_gives_errors_and_no_crash() {
         }
     }
 }
+
+#[test]
+fn a_flipped_bit_of_one_of_many_keys_is_that_keys_own_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put("raw", "some bytes").unwrap();
+    store.put("zstd", "some text, ".repeat(100)).unwrap();
+    store.put("sound", "still here").unwrap();
+    let keys = ["raw".into(), "sound".into(), "zstd".into()];
+    for damaged in ["raw", "zstd"] {
+        let key = damaged.as_bytes();
+        let sound = stored_record(&store, key);
+        for bit in 0..sound.len() * 8 {
+            let mut record = sound.clone();
+            record[bit / 8] ^= 1 << (bit % 8);
+            plant(&store, key, &record);
+            let entries = store.get_many(&keys, 2000).unwrap_or_else(|all| panic!("bit {bit}: {all:?}"));
+            for (of, entry) in keys.iter().zip(entries) {
+                match (of == damaged, entry) {
+                    (false, Ok(Some(_)))
+                    | (true, Err(ReadError::Damaged { .. } | ReadError::NewerFormat { .. })) => {}
+                    (_, other) => panic!("bit {bit} of {damaged}, {of:?}: {other:?}"),
+                }
+            }
+        }
+        plant(&store, key, &sound);
+    }
+}

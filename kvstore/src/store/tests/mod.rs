@@ -1,5 +1,6 @@
 //! Tests of the whole store, through its public interface.
 
+mod bare;
 mod basics;
 mod concurrency;
 mod crash;
