@@ -8,12 +8,14 @@
 //! - [`PowerLoss`]: a disk whose power a test cuts.
 //! - [`Random`]: chance that a seed repeats.
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
+//! - [`linearizability`]: whether what clients of a store saw can be explained.
 //! - [`eventually`]: waits for a condition, with a deadline.
 //! - [`skip`]: says that a test is not possible here.
 //!
 //! Nothing here knows what the programs do, but for the histories, which know what a key-value store is.
 
 pub mod history;
+pub mod linearizability;
 mod network;
 mod power_loss;
 mod process;

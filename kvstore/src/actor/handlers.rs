@@ -17,6 +17,7 @@ use ensemble::Exports;
 use super::{
     answers::answer,
     reads::{Reading, Reads},
+    scans::Scans,
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
@@ -44,6 +45,7 @@ pub const ACTOR: &str = "kvstore";
 pub struct KvStore {
     engine: Engine,
     pub(super) reads: Reads,
+    pub(super) scans: Scans,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -68,7 +70,8 @@ impl KvStore {
         let max_value_bytes = store.options().max_value_bytes;
         let engine = Engine::start(store, options)?;
         let reads = Reads::new(engine.clone(), max_value_bytes);
-        Ok(Self { engine, reads, limits, stage: Stage::Open })
+        let scans = Scans::new(engine.clone());
+        Ok(Self { engine, reads, scans, limits, stage: Stage::Open })
     }
 
     /// The engine, through which the store can be used, and closed, without the actor.

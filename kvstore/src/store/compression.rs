@@ -47,6 +47,21 @@ fn try_compress(value: &[u8], level: i32) -> Option<Vec<u8>> {
     })
 }
 
+/// The length of a record's value, where header and payload agree on it: then a record whose checksum is not looked at
+/// yet claims no more than it has.
+pub(super) fn agreed_bytes(header: &Header, payload: &[u8]) -> Option<usize> {
+    let recorded = header.value_bytes as usize;
+    let found = match header.codec {
+        Codec::Raw => payload.len(),
+        Codec::Zstd => match zstd::zstd_safe::get_frame_content_size(payload).ok()? {
+            Some(bytes) => usize::try_from(bytes).ok()?,
+            // A frame need not say it.
+            None => recorded,
+        },
+    };
+    (found == recorded).then_some(recorded)
+}
+
 /// Decodes a payload, whose recorded length the caller has held against the limit for values.
 ///
 /// Allocates the recorded length, and nothing for a raw payload that does not have it.
@@ -139,6 +154,18 @@ mod tests {
             expand(&header(Codec::Raw, u32::MAX), b"abc"),
             Err(Damage::Length { recorded: u32::MAX, found: 3 })
         );
+    }
+
+    #[test]
+    fn a_length_is_agreed_on_or_not_believed() {
+        let value = Bytes::from("what is said twice ".repeat(500));
+        let (codec, frame) = compress(value.clone(), 3);
+        let recorded = value.len() as u32;
+        assert_eq!(agreed_bytes(&header(codec, recorded), &frame), Some(value.len()));
+        assert_eq!(agreed_bytes(&header(codec, recorded ^ 1 << 31), &frame), None);
+        assert_eq!(agreed_bytes(&header(codec, recorded), b"no frame at all"), None);
+        assert_eq!(agreed_bytes(&header(Codec::Raw, 3), b"abc"), Some(3));
+        assert_eq!(agreed_bytes(&header(Codec::Raw, 3 | 1 << 31), b"abc"), None);
     }
 
     #[test]

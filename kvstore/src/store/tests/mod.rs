@@ -1,6 +1,8 @@
 //! Tests of the whole store, through its public interface.
 
+mod bare;
 mod basics;
+mod changes;
 mod concurrency;
 mod crash;
 mod damage;
@@ -11,6 +13,7 @@ mod growth;
 mod look;
 mod model;
 mod together;
+mod upgrade;
 mod upkeep;
 
 use std::path::Path;
