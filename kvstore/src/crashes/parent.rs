@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use ensemble_tests::history::{Answer, Found, History, Workload};
 use ensemble_tests::{Event, Proc};
+use tempfile::TempDir;
 
 use super::child::{Work, look};
 use crate::store::{Durability, restore};
@@ -75,8 +79,14 @@ impl Said {
         Ok(said)
     }
 
-    /// Judges what is left in a directory of which nobody else has a use.
-    pub(super) fn judge(&self, history: &mut History, work: &Work, directory: &Path) -> Result<(), String> {
+    /// Judges what is left in a directory of which nobody else has a use, and the backups that are in another.
+    pub(super) fn judge(
+        &self,
+        history: &mut History,
+        work: &Work,
+        directory: &Path,
+        backups: &Path,
+    ) -> Result<(), String> {
         let found = find(directory)?;
         if let Some(opened) = self.opened
             && opened != history.revision()
@@ -89,7 +99,7 @@ impl Said {
         history.judge(Workload::new(work.seed), &self.answers, self.required, found)?;
         for (name, revision) in &self.backups {
             let restored = tempfile::tempdir().unwrap();
-            let done = restore(&directory.with_file_name(name), &restored.path().join("data"));
+            let done = restore(&backups.join(name), &restored.path().join("data"));
             match done {
                 Ok(done) if done.revision == *revision => {}
                 other => return Err(format!("the backup {name} of revision {revision} gives {other:?}")),
@@ -115,6 +125,37 @@ pub(super) fn find(directory: &Path) -> Result<Found, String> {
         Some(why) => Err(format!("it does not open: {why}")),
         None => text.parse(),
     }
+}
+
+/// Copies a store, as a process that was killed has left it, to the directory `data` of a new one.
+pub(super) fn copy(directory: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let to = copy.path().join("data");
+    // It may have been killed before there was one.
+    let Ok(entries) = fs::read_dir(directory) else { return copy };
+    fs::create_dir(&to).unwrap();
+    for entry in entries {
+        let from = entry.unwrap().path();
+        fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+/// Does something with each of these, two at a time.
+pub(super) fn at_once<T: Copy + Send + Sync, R: Send>(all: &[T], work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(work(*one));
+        }
+        done
+    };
+    thread::scope(|scope| {
+        let threads = [scope.spawn(worker), scope.spawn(worker)];
+        let done = threads.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.into_iter().flatten().collect()
+    })
 }
 
 /// Says which seed shows the error again.

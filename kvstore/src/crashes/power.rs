@@ -1,20 +1,15 @@
 //! Losses of power, on a file system that keeps apart what is not synced.
 
-use std::thread;
-
 use ensemble_tests::history::History;
 use ensemble_tests::{Cut, PowerLoss, Proc, Random};
 
 use super::child::Work;
-use super::parent::{Said, seeds, with_seed};
+use super::parent::{Said, at_once, seeds, with_seed};
 use crate::store::Durability;
 
 /// Disks, each of which goes through several losses.
 const DISKS: u64 = 24;
 const ROUNDS: u64 = 10;
-
-/// Two processors are the least that there are.
-const AT_ONCE: usize = 2;
 
 /// What was seen, to know that it was much.
 #[derive(Debug, Default)]
@@ -93,7 +88,7 @@ fn lose_power(disk: PowerLoss, seed: u64, plan: Plan) -> Result<Seen, String> {
         let said = said.map_err(|error| format!("{error}, {}", after()))?;
         let left = tempfile::tempdir().unwrap();
         disk.copy_to(left.path());
-        let judged = said.judge(&mut history, &work, &left.path().join("data"));
+        let judged = said.judge(&mut history, &work, &left.path().join("data"), left.path());
         judged.map_err(|error| format!("{error}, {}", after()))?;
         seen.add(&Seen {
             rounds: 1,
@@ -113,24 +108,15 @@ fn lose_power(disk: PowerLoss, seed: u64, plan: Plan) -> Result<Seen, String> {
 fn a_loss_of_power_takes_back_no_more_than_is_documented() {
     let plan = Plan { rounds: ROUNDS, durability: None, judged_by: None };
     let seeds = seeds(1, DISKS);
-    let lose = |seeds: Vec<u64>| -> Option<Seen> {
-        let mut seen = Seen::default();
-        for seed in seeds {
-            let of_disk = lose_power(PowerLoss::new(seed)?, seed, plan);
-            seen.add(&of_disk.unwrap_or_else(|error| panic!("{}", with_seed(seed, &error))));
-        }
-        Some(seen)
-    };
-    let all = thread::scope(|scope| {
-        let parts = seeds.chunks(seeds.len().div_ceil(AT_ONCE)).map(<[u64]>::to_vec);
-        let threads: Vec<_> = parts.map(|part| scope.spawn(|| lose(part))).collect();
-        let mut all = Seen::default();
-        for thread in threads {
-            all.add(&thread.join().unwrap()?);
-        }
-        Some(all)
+    let disks = at_once(&seeds, |seed| {
+        let seen = lose_power(PowerLoss::new(seed)?, seed, plan);
+        Some(seen.unwrap_or_else(|error| panic!("{}", with_seed(seed, &error))))
     });
-    let Some(all) = all else { return };
+    let mut all = Seen::default();
+    for seen in disks {
+        let Some(seen) = seen else { return };
+        all.add(&seen);
+    }
     println!("{all:?}");
     if seeds.len() as u64 == DISKS {
         assert_eq!(all.rounds, DISKS * ROUNDS);

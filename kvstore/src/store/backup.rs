@@ -9,10 +9,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::clock::Clock;
-use super::environment::DATA_FILE;
+use super::environment::{self, DATA_FILE};
 use super::error::{OpenError, ReadError, StorageError};
 use super::files;
 use super::handle::{Revisions, Store};
+use super::look;
 use super::options::StoreOptions;
 
 const MAGIC: &[u8; 8] = b"KVBACKUP";
@@ -97,6 +98,11 @@ impl Store {
         self.make_room_to_grow()?;
         let copied = self.environment().copy_to(&mut file);
         copied.map_err(|error| StorageError::of_heed("be copied", error))?;
+        // The store itself has gone on meanwhile.
+        let (entries, revision) = environment::read_copy(&part.0, |transaction, tables| {
+            look::count(transaction, tables, self.now_ms())
+        })
+        .map_err(|error| StorageError::of_heed("be read from its copy", error))?;
         let mut content = File::open(&part.0).map_err(failed)?;
         let (length, checksum) = copy(&mut content, &mut io::sink(), u64::MAX).map_err(failed)?;
         file.write_all(&trailer(length, checksum)).map_err(failed)?;
@@ -107,12 +113,7 @@ impl Store {
             _ => BackupError::Io { done: "written", path: path.to_owned(), source },
         })?;
         sync_parent(path).map_err(failed)?;
-        let status = self.status()?;
-        Ok(BackedUp {
-            entries: status.entries,
-            revision: status.revision,
-            bytes: length + TRAILER_BYTES as u64,
-        })
+        Ok(BackedUp { entries, revision, bytes: length + TRAILER_BYTES as u64 })
     }
 }
 

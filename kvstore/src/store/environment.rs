@@ -313,6 +313,40 @@ impl Environment {
     }
 }
 
+/// Runs `body` in a read transaction of a copy, of which only the caller knows.
+pub(super) fn read_copy<R>(
+    path: &Path,
+    body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> Result<R, heed::Error>,
+) -> Result<R, heed::Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.max_dbs(MAX_DATABASES);
+    #[expect(unsafe_code, reason = "nobody else writes the file, or knows of it")]
+    // SAFETY: the map is undefined when the file is changed, and the lock is there for who writes. Nobody does: the copy is
+    // whole, and the caller's alone.
+    let env = unsafe {
+        options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK);
+        options.open(path)?
+    };
+    let transaction = env.read_txn()?;
+    let tables = env.open_databases_and_commit(transaction, |opener, transaction| {
+        let open = |name| -> Result<_, heed::Error> {
+            let table = opener.open_database::<Bytes, Bytes>(transaction, name)?;
+            table.ok_or_else(|| MdbError::NotFound.into())
+        };
+        let named = (open(Some("records"))?, open(Some("expiry"))?, open(Some("changes"))?);
+        Ok::<_, heed::Error>(CommitOrAbort::<_, heed::Error>::Commit((
+            named.0,
+            named.1,
+            named.2,
+            open(None)?,
+        )))
+    })?;
+    let (records, expiry, changes, meta) = Result::from(tables)?;
+    let read = body(&env.read_txn()?, &Tables { records, expiry, changes, meta });
+    env.prepare_for_closing().wait();
+    read
+}
+
 /// A copy is being written until this is dropped.
 struct Copying<'e>(&'e Environment);
 
