@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heed::types::Bytes;
 use heed::{
@@ -15,6 +15,7 @@ use heed::{
     RwTxn, WithoutTls,
 };
 
+use super::copies::{Began, Copies, Copying, Source};
 use super::error::{OpenError, StorageError};
 use super::meta_page;
 
@@ -38,6 +39,12 @@ pub(super) struct Sizes {
     pub(super) pages: u64,
     pub(super) readers: u64,
     pub(super) max_readers: u64,
+}
+
+impl Sizes {
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.pages * self.page_bytes
+    }
 }
 
 /// The named databases.
@@ -69,9 +76,8 @@ pub(super) enum End<R> {
 pub(super) struct Environment {
     /// Read by every transaction for as long as it is open, written to move the map or to take another file.
     gate: RwLock<Option<Opened>>,
-    /// How many copies are being written, each in a read transaction that lasts.
-    copies: Mutex<usize>,
-    copied: Condvar,
+    /// The copies that are being written, each in a read transaction that lasts.
+    copies: Copies,
     /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
     pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
@@ -128,12 +134,7 @@ impl Environment {
         check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
         let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self {
-            gate: RwLock::new(Some(opened)),
-            copies: Mutex::new(0),
-            copied: Condvar::new(),
-            pin: Mutex::new(None),
-        })
+        Ok(Self { gate: RwLock::new(Some(opened)), copies: Copies::default(), pin: Mutex::new(None) })
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -157,16 +158,39 @@ impl Environment {
 
     /// The gate for moving the map. Copies are waited for before it is asked for: who waits at it holds up all new readers.
     fn gate_alone(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
-        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let none = self.copied.wait_while(copies, |copies| *copies > 0);
         // Held until the gate is there, so that no copy begins in between.
-        let _none = none.unwrap_or_else(PoisonError::into_inner);
+        let _none = self.copies.wait_for_none();
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the map cannot be moved for a while.
     pub(super) fn is_being_copied(&self) -> bool {
-        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) > 0
+        self.copies.is_any()
+    }
+
+    /// A copy is being written until the result is dropped. One with a source may be given up.
+    pub(super) fn begin_copy(&self, source: Option<Arc<Source>>) -> Copying<'_> {
+        let began = Began { file_bytes: self.sizes().file_bytes(), transaction: self.last_transaction() };
+        self.copies.begin(began, source)
+    }
+
+    /// Gives up copies that a write needs to end: that hold back pages which were freed since, or where the map is to be
+    /// moved, all of them. Says whether there were some.
+    pub(super) fn give_up_copies(&self, moves_map: bool) -> bool {
+        let last = self.last_transaction();
+        self.copies.give_up(|began| moves_map || began.transaction < last)
+    }
+
+    /// Gives up copies for which the file has grown too far.
+    pub(super) fn give_up_outgrown_copies(&self) {
+        if self.copies.is_any() {
+            let file_bytes = self.sizes().file_bytes();
+            self.copies.give_up(|began| began.is_outgrown(file_bytes));
+        }
+    }
+
+    fn last_transaction(&self) -> u64 {
+        self.gate().as_ref().map_or(0, |opened| opened.env.info().last_txn_id as u64)
     }
 
     fn gate(&self) -> Gate<'_> {
@@ -251,9 +275,8 @@ impl Environment {
         Ok((metas, root))
     }
 
-    /// Copies what is committed, at one moment, without free pages.
+    /// Copies what is committed, at one moment, without free pages. The caller has said that a copy begins.
     pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
-        let _copying = Copying::begin(self);
         let gate = self.gate();
         let opened = usable(&gate)?;
         opened.env.copy_to_file(file, CompactionOption::Enabled)
@@ -295,23 +318,6 @@ impl Environment {
             opened.is_lost = true;
             StorageError::of_heed("change the size of its map", error)
         })
-    }
-}
-
-/// A copy is being written until this is dropped.
-struct Copying<'e>(&'e Environment);
-
-impl<'e> Copying<'e> {
-    fn begin(environment: &'e Environment) -> Self {
-        *environment.copies.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Self(environment)
-    }
-}
-
-impl Drop for Copying<'_> {
-    fn drop(&mut self) {
-        *self.0.copies.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.copied.notify_all();
     }
 }
 

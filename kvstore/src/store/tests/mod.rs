@@ -9,6 +9,7 @@ mod durability;
 mod expiry;
 mod full_disk;
 mod growth;
+mod long_reads;
 mod look;
 mod model;
 mod together;
