@@ -104,7 +104,7 @@ impl Opened {
         // SAFETY: the map is only undefined when the file is changed behind LMDB's back. The caller holds the
         // store's lock file, so no other store has it open, and within this process heed refuses a second open.
         let env = unsafe { options.open(directory) }.map_err(|error| open_error(directory, error))?;
-        env.clear_stale_readers().map_err(|error| open_error(directory, error))?;
+        clear_stale_readers(&env).map_err(|error| open_error(directory, error))?;
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
@@ -204,8 +204,14 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
-        let transaction = opened.env.read_txn()?;
-        Ok(body(&transaction, &opened.tables))
+        let transaction = match opened.env.read_txn() {
+            // Others may have died with slots that nobody has taken back yet.
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) if clear_stale_readers(&opened.env)? > 0 => {
+                opened.env.read_txn()
+            }
+            begun => begun,
+        };
+        Ok(body(&transaction?, &opened.tables))
     }
 
     /// Runs `body` in a write transaction and commits what it changed; an error undoes everything.
@@ -282,6 +288,12 @@ impl Environment {
         opened.env.copy_to_file(file, CompactionOption::Enabled)
     }
 
+    /// Takes back the slots of readers whose process has ended without giving them back; says how many.
+    pub(super) fn reclaim_readers(&self) -> Result<usize, heed::Error> {
+        let gate = self.gate();
+        clear_stale_readers(&usable(&gate)?.env)
+    }
+
     /// The size of the map; 0 without one.
     pub(super) fn map_bytes(&self) -> usize {
         self.gate().as_ref().map_or(0, |opened| opened.env.info().map_size)
@@ -319,6 +331,14 @@ impl Environment {
             StorageError::of_heed("change the size of its map", error)
         })
     }
+}
+
+fn clear_stale_readers(env: &Env<WithoutTls>) -> Result<usize, heed::Error> {
+    let count = env.clear_stale_readers()?;
+    if count > 0 {
+        tracing::warn!(count, "slots of readers whose process was killed are free again");
+    }
+    Ok(count)
 }
 
 fn usable<'e>(gate: &'e Gate<'_>) -> Result<&'e Opened, heed::Error> {

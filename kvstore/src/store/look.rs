@@ -179,6 +179,16 @@ impl Store {
             durability: options.durability,
         })
     }
+
+    /// Takes back the slots of readers of other processes that were killed, which keep pages from being used again; says how
+    /// many there were. Opening does so too, and an [`Engine`](crate::engine::Engine) every ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the database fails.
+    pub fn reclaim_readers(&self) -> Result<usize, StorageError> {
+        self.environment().reclaim_readers().map_err(failed)
+    }
 }
 
 fn page(

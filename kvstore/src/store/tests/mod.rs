@@ -12,6 +12,7 @@ mod growth;
 mod long_reads;
 mod look;
 mod model;
+mod readers;
 mod together;
 mod upkeep;
 
