@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use heed::{RoTxn, RwTxn};
 
+use super::change::ChangeKind;
+use super::changes::{Keep, Log};
 use super::checked::{Checked, Unknown};
 use super::environment::{End, Tables};
 use super::error::WriteError;
@@ -23,20 +25,29 @@ pub(super) type Results = Vec<Result<Applied, WriteError>>;
 /// What a condition found, or the write's own refusal.
 type Judged = Result<Option<u64>, WriteError>;
 
+/// What a transaction has done.
+pub(super) struct Done {
+    pub(super) results: Results,
+    /// The last revision that was given out.
+    pub(super) revision: u64,
+}
+
 /// Does the writes in their order. An error is the whole transaction's.
 pub(super) fn apply(
     transaction: &mut RwTxn<'_>,
     tables: &Tables,
     writes: &[Prepared],
     now_ms: u64,
+    keep: Keep,
     checked: &mut Checked,
-) -> Result<End<Results>, heed::Error> {
+) -> Result<End<Done>, heed::Error> {
     checked.begin();
     let before = last_revision(transaction, tables)?;
     let has_expiries = !tables.expiry.is_empty(transaction)?;
+    let log = Log::new(keep);
     let has_changed = false;
     let mut batch =
-        Batch { transaction, tables, revision: before, has_expiries, has_changed, now_ms, checked };
+        Batch { transaction, tables, log, revision: before, has_expiries, has_changed, now_ms, checked };
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         results.push(match write {
@@ -45,12 +56,14 @@ pub(super) fn apply(
             Prepared::Collect { most } => Ok(batch.collect(*most)?),
         });
     }
-    let revision = batch.revision;
-    if !batch.has_changed {
-        return Ok(End::Unchanged(results));
+    let Batch { revision, has_changed, log, .. } = batch;
+    let done = Done { results, revision };
+    if !has_changed {
+        return Ok(End::Unchanged(done));
     }
+    log.trim(transaction, tables)?;
     tables.meta.put(transaction, REVISION_KEY, &revision.to_le_bytes())?;
-    Ok(End::Commit(results))
+    Ok(End::Commit(done))
 }
 
 /// Commits a transaction that changes nothing: pages that the last one freed can be used after it.
@@ -75,6 +88,7 @@ pub(super) fn last_revision(transaction: &RoTxn<'_>, tables: &Tables) -> Result<
 struct Batch<'b, 't> {
     transaction: &'b mut RwTxn<'t>,
     tables: &'b Tables,
+    log: Log,
     /// The last revision that was given out.
     revision: u64,
     /// Whether a record can have an entry in the index by expiry.
@@ -144,13 +158,15 @@ impl Batch<'_, '_> {
                 }
                 self.forget(expiry)?;
                 let existed = self.tables.records.delete(self.transaction, &change.key)?;
-                let revision = if existed { Some(self.next_revision()?) } else { None };
+                let revision =
+                    if existed { Some(self.next_revision(&change.key, ChangeKind::Removed)?) } else { None };
                 Ok(Applied::Removed { revision })
             }
             Action::Put { codec, value_bytes, payload, checksum, expires_at_ms } => {
                 let expiry = self.expiry_of(&change.key)?;
                 self.forget(expiry)?;
-                let revision = self.next_revision()?;
+                let kind = ChangeKind::Put { value_bytes: (*value_bytes).into() };
+                let revision = self.next_revision(&change.key, kind)?;
                 if let Some(at_ms) = *expires_at_ms {
                     let index = index_key(at_ms, revision);
                     self.tables.expiry.put(self.transaction, &index, &change.key)?;
@@ -210,15 +226,17 @@ impl Batch<'_, '_> {
             });
             if is_meant {
                 self.tables.records.delete(self.transaction, key)?;
-                self.next_revision()?;
+                self.next_revision(key, ChangeKind::Expired)?;
             }
         }
         Ok(Applied::Collected { count })
     }
 
-    fn next_revision(&mut self) -> Result<u64, heed::Error> {
+    /// Gives the change of a key its revision.
+    fn next_revision(&mut self, key: &[u8], kind: ChangeKind) -> Result<u64, heed::Error> {
         self.revision = self.revision.checked_add(1).ok_or(heed::MdbError::Corrupted)?;
         self.has_changed = true;
+        self.log.append(self.transaction, self.tables, self.revision, key, kind)?;
         Ok(self.revision)
     }
 }

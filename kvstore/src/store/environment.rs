@@ -21,13 +21,13 @@ use super::meta_page;
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: two now, with room for a log and others.
+/// Named databases that an environment can hold: three now, with room for others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
 const MAX_READERS: u32 = 512;
 
-type Table<'e> = Database<'e, Bytes, Bytes>;
+pub(super) type Table<'e> = Database<'e, Bytes, Bytes>;
 
 /// What LMDB says of its file and its readers.
 #[derive(Default)]
@@ -46,6 +46,8 @@ pub(super) struct Tables {
     pub(super) records: Table<'static>,
     /// Expiry time and revision to key, for the records that end by themselves.
     pub(super) expiry: Table<'static>,
+    /// Revision to change: the log.
+    pub(super) changes: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -53,8 +55,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 3] {
-        [self.records, self.expiry, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 4] {
+        [self.records, self.expiry, self.changes, self.meta]
     }
 }
 
@@ -87,11 +89,11 @@ struct Opened {
 type Gate<'e> = RwLockReadGuard<'e, Option<Opened>>;
 
 impl Opened {
-    fn open(
+    fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(MAX_DATABASES).max_readers(MAX_READERS);
         #[expect(unsafe_code, reason = "nobody else writes the file: the store's lock file is held")]
@@ -102,38 +104,46 @@ impl Opened {
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
+        let mut settled = None;
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
+                let changes = opener.create_database::<Bytes, Bytes>(transaction, Some("changes"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
-                Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
+                Ok(match settle(&meta, transaction) {
+                    Ok(found) => {
+                        settled = Some(found);
+                        CommitOrAbort::Commit((records, expiry, changes, meta))
+                    }
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, meta }, env, is_lost: false })
+        let (records, expiry, changes, meta) = Result::from(tables)?;
+        let tables = Tables { records, expiry, changes, meta };
+        let settled = settled.expect("what was committed was settled");
+        Ok((Self { tables, env, is_lost: false }, settled))
     }
 }
 
 impl Environment {
     /// Opens or creates the environment in `directory`, which nobody else has open.
     ///
-    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
-    pub(super) fn open(
+    /// `settle` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
-        let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
+        let (opened, settled) = Opened::open(directory, map_bytes, settle)?;
+        let environment = Self {
             gate: RwLock::new(Some(opened)),
             copies: Mutex::new(0),
             copied: Condvar::new(),
             pin: Mutex::new(None),
-        })
+        };
+        Ok((environment, settled))
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -151,7 +161,8 @@ impl Environment {
         env.prepare_for_closing().wait();
         let swapped = swap();
         let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
-        *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
+        let (opened, ()) = opened.map_err(|error| StorageError::new("be opened again", error))?;
+        *gate = Some(opened);
         swapped.map_err(|error| StorageError::new("be compacted", error))
     }
 

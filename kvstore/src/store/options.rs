@@ -73,6 +73,9 @@ pub struct StoreOptions {
     pub max_size_bytes: usize,
     /// When a write is answered. Default: [`Durability::Sync`].
     pub durability: Durability,
+    /// How many changes are kept for those who watch, at least where there were so many; 0 for none. Together they take
+    /// at most a sixteenth of `max_size_bytes`, which may be fewer. Default: 100,000.
+    pub max_changes: u64,
 }
 
 impl Default for StoreOptions {
@@ -83,6 +86,7 @@ impl Default for StoreOptions {
             initial_map_bytes: 1 << 30,
             max_size_bytes: 64 << 30,
             durability: Durability::Sync,
+            max_changes: 100_000,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bare;
 mod basics;
+mod changes;
 mod concurrency;
 mod crash;
 mod damage;
@@ -12,6 +13,7 @@ mod growth;
 mod look;
 mod model;
 mod together;
+mod upgrade;
 mod upkeep;
 
 use std::path::Path;
