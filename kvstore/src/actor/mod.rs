@@ -8,6 +8,7 @@ mod handlers;
 mod looks;
 mod many;
 mod reads;
+mod streams;
 mod upkeep;
 
 pub use handlers::{ACTOR, KvStore};

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::record::{Codec, Damage, Header};
+use super::record::{Codec, Damage};
 
 /// Values below this length are stored raw: a frame's own bytes eat most of what so little text can save, and
 /// the time to compress would be most of the time to write.
@@ -50,14 +50,19 @@ fn try_compress(value: &[u8], level: i32) -> Option<Vec<u8>> {
 /// Decodes a payload, whose recorded length the caller has held against the limit for values.
 ///
 /// Allocates the recorded length, and nothing for a raw payload that does not have it.
-pub(super) fn expand(header: &Header, payload: &[u8]) -> Result<Vec<u8>, Damage> {
-    let recorded = header.value_bytes;
-    let value = match header.codec {
-        Codec::Raw if payload.len() == recorded as usize => return Ok(payload.to_vec()),
+pub(super) fn expand(codec: Codec, recorded: u64, payload: &[u8]) -> Result<Vec<u8>, Damage> {
+    let value = match codec {
+        Codec::Raw if payload.len() as u64 == recorded => return Ok(payload.to_vec()),
         Codec::Raw => return Err(Damage::Length { recorded, found: payload.len() }),
-        Codec::Zstd => decompress(payload, recorded as usize).ok_or(Damage::Decompression { recorded })?,
+        Codec::Zstd => {
+            let capacity = usize::try_from(recorded).ok();
+            let value = capacity.and_then(|capacity| decompress(payload, capacity));
+            value.ok_or(Damage::Decompression { recorded })?
+        }
+        // What lies elsewhere is not read here.
+        Codec::Parts => return Err(Damage::Manifest { bytes: payload.len() }),
     };
-    if value.len() != recorded as usize {
+    if value.len() as u64 != recorded {
         return Err(Damage::Length { recorded, found: value.len() });
     }
     Ok(value)
@@ -81,10 +86,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn header(codec: Codec, value_bytes: u32) -> Header {
-        Header { codec, revision: 1, value_bytes, expires_at_ms: None }
-    }
 
     /// Bytes that zstd cannot shorten, the same in every run.
     fn noise(length: usize) -> Bytes {
@@ -122,13 +123,13 @@ mod tests {
         let (codec, bomb) = compress(vec![0; 50_000_000].into(), 3);
         assert_eq!(codec, Codec::Zstd);
         assert_eq!(
-            expand(&header(Codec::Zstd, 1000), &bomb),
+            expand(Codec::Zstd, 1000, &bomb),
             Err(Damage::Decompression { recorded: 1000 }),
             "{} bytes that hold fifty million",
             bomb.len()
         );
         assert_eq!(
-            expand(&header(Codec::Zstd, 50_000_001), &bomb),
+            expand(Codec::Zstd, 50_000_001, &bomb),
             Err(Damage::Length { recorded: 50_000_001, found: 50_000_000 })
         );
     }
@@ -136,8 +137,8 @@ mod tests {
     #[test]
     fn a_raw_payload_of_another_length_is_refused_before_it_is_copied() {
         assert_eq!(
-            expand(&header(Codec::Raw, u32::MAX), b"abc"),
-            Err(Damage::Length { recorded: u32::MAX, found: 3 })
+            expand(Codec::Raw, u32::MAX.into(), b"abc"),
+            Err(Damage::Length { recorded: u32::MAX.into(), found: 3 })
         );
     }
 
@@ -147,7 +148,7 @@ mod tests {
         for level in [1, 19, 3, -1] {
             let (codec, frame) = compress(value.clone(), level);
             assert_eq!(codec, Codec::Zstd);
-            assert_eq!(expand(&header(codec, value.len() as u32), &frame).unwrap(), value);
+            assert_eq!(expand(codec, value.len() as u64, &frame).unwrap(), value);
         }
     }
 
@@ -160,15 +161,15 @@ mod tests {
             let value = Bytes::from(word.repeat(repeats));
             let (codec, payload) = compress(value.clone(), 3);
             prop_assert!(payload.len() <= value.len());
-            prop_assert_eq!(expand(&header(codec, value.len() as u32), &payload).unwrap(), value);
+            prop_assert_eq!(expand(codec, value.len() as u64, &payload).unwrap(), value);
         }
 
         #[test]
         fn any_payload_expands_without_panic(
             payload in prop::collection::vec(any::<u8>(), 0..200),
-            recorded in 0..10_000_u32,
+            recorded in 0..10_000_u64,
         ) {
-            if let Ok(value) = expand(&header(Codec::Zstd, recorded), &payload) {
+            if let Ok(value) = expand(Codec::Zstd, recorded, &payload) {
                 prop_assert_eq!(value.len(), recorded as usize);
             }
         }

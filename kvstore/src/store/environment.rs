@@ -45,6 +45,10 @@ pub(super) struct Tables {
     pub(super) records: Table<'static>,
     /// Expiry time and revision to key, for the records that end by themselves.
     pub(super) expiry: Table<'static>,
+    /// Number of a value and of a part to the part, for the values in parts.
+    pub(super) parts: Table<'static>,
+    /// State and number of each value in parts.
+    pub(super) values: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -52,8 +56,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 3] {
-        [self.records, self.expiry, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 5] {
+        [self.records, self.expiry, self.parts, self.values, self.meta]
     }
 }
 
@@ -105,15 +109,17 @@ impl Opened {
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
+                let parts = opener.create_database::<Bytes, Bytes>(transaction, Some("parts"))?;
+                let values = opener.create_database::<Bytes, Bytes>(transaction, Some("values"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
                 Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
+                    Ok(()) => CommitOrAbort::Commit((records, expiry, parts, values, meta)),
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, meta }, env, is_lost: false })
+        let (records, expiry, parts, values, meta) = Result::from(tables)?;
+        Ok(Self { tables: Tables { records, expiry, parts, values, meta }, env, is_lost: false })
     }
 }
 

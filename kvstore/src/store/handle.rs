@@ -19,7 +19,10 @@ use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_k
 use super::expiry::has_ended;
 use super::files;
 use super::options::StoreOptions;
-use super::record::Header;
+use super::parts::Manifest;
+use super::recent::Recent;
+use super::record::{Codec, Header};
+use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
@@ -71,6 +74,7 @@ pub(super) struct Inner {
     pub(super) environment: Environment,
     pub(super) writer: Mutex<Writer>,
     clock: Clock,
+    recent: Recent,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
@@ -151,10 +155,24 @@ impl Store {
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
-        let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        let inner = Inner {
+            options,
+            directory,
+            environment,
+            writer,
+            clock,
+            recent: Recent::default(),
+            full,
+            _lock: lock,
+        };
         inner.remove_unfinished();
         inner.start_durability()?;
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        if let Err(error) = store.drop_all_uploads() {
+            // A full store lets them be dropped later.
+            tracing::warn!(%error, "values that were not written to their end were not given up");
+        }
+        Ok(store)
     }
 
     /// The options that the store was opened with.
@@ -178,12 +196,13 @@ impl Store {
     /// As [`get`](Self::get); [`ReadError::ValueTooLarge`] has the length of the value.
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
-        let limit = limit_bytes.min(self.inner.options.max_value_bytes);
+        let limit = limit_bytes.min(self.inner.options.value_limits().whole_bytes);
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
-            record.map_or(Ok(None), |record| read_record(key, record, limit, now_ms))
+            let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+            record.map_or(Ok(None), read)
         })
     }
 
@@ -198,7 +217,7 @@ impl Store {
         keys: &[Bytes],
         limit_bytes: usize,
     ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
-        let limit = self.inner.options.max_value_bytes;
+        let limit = self.inner.options.value_limits().whole_bytes;
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let mut records = Vec::with_capacity(keys.len());
@@ -215,17 +234,17 @@ impl Store {
                     record.map(|record| record.and_then(|it| Header::peek(it).ok()))
                     && !has_ended(&header, now_ms)
                 {
-                    bytes = bytes.saturating_add(header.value_bytes as usize);
+                    bytes = bytes.saturating_add(in_memory(header.value_bytes));
                 }
                 records.push(record);
             }
             if bytes > limit_bytes {
                 return Err(ReadError::ValueTooLarge { bytes, limit: limit_bytes });
             }
-            let entries = keys
-                .iter()
-                .zip(records)
-                .map(|(key, record)| record?.map_or(Ok(None), |it| read_record(key, it, limit, now_ms)));
+            let entries = keys.iter().zip(records).map(|(key, record)| {
+                let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+                record?.map_or(Ok(None), read)
+            });
             Ok(entries.collect())
         })
     }
@@ -334,7 +353,7 @@ impl Store {
         self.inner.commit(&[write]).pop().expect("one write has one answer")
     }
 
-    fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
+    pub(super) fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
         self.apply(vec![write]).pop().expect("one write has one answer")
     }
 }
@@ -361,6 +380,11 @@ impl Inner {
         }
         self.note_full(&results);
         results
+    }
+
+    /// What is being read.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Full>> {
@@ -404,14 +428,18 @@ impl Inner {
     }
 
     /// Commits the writes together, in a map that grows as far as they may take it.
-    fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
+    pub(super) fn commit_growing(
+        &self,
+        writer: &mut Writer,
+        writes: &[Prepared],
+    ) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         loop {
             let now_ms = self.clock.now_ms();
-            let attempt = self
-                .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms));
+            let attempt = self.environment.write(|transaction, tables| {
+                apply::apply(transaction, tables, writes, &self.options, now_ms)
+            });
             let failure = match attempt {
                 Ok(results) => {
                     writer.has_fresh_free_pages = true;
@@ -423,9 +451,13 @@ impl Inner {
             let may_retry = match failure {
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
-                    self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
+                    self.grow(writer, needed_bytes, ceiling)?
+                        || self.settle_free_pages(writer)?
+                        || (!only_removes && self.reclaim(writer)?)
                 }
-                Failure::DiskFull => only_removes && self.make_room_on_disk(writer),
+                Failure::DiskFull if only_removes => self.make_room_on_disk(writer),
+                // What is freed is used before the file has to grow.
+                Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
                 Failure::Storage(_) => false,
             };
             if !may_retry {
@@ -508,21 +540,39 @@ impl Inner {
 }
 
 /// None where the entry has ended.
-fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<Option<Entry>, ReadError> {
+fn read_record(
+    transaction: &RoTxn<'_, WithoutTls>,
+    tables: &Tables,
+    key: &[u8],
+    record: &[u8],
+    limit: usize,
+    now_ms: u64,
+) -> Result<Option<Entry>, ReadError> {
     let (header, payload) = Header::decode(key, record)?;
     if has_ended(&header, now_ms) {
         return Ok(None);
     }
-    let bytes = header.value_bytes as usize;
+    let bytes = in_memory(header.value_bytes);
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
+    let (value, stored_bytes) = if header.codec == Codec::Parts {
+        let manifest = Manifest::decode(payload)?;
+        (gather(transaction, tables, &manifest)?, manifest.stored_bytes)
+    } else {
+        (expand(header.codec, header.value_bytes, payload)?, payload.len() as u64)
+    };
     Ok(Some(Entry {
-        value: expand(&header, payload)?.into(),
+        value: value.into(),
         revision: header.revision,
-        stored_bytes: payload.len() as u64,
+        stored_bytes,
         expires_at_ms: header.expires_at_ms,
     }))
+}
+
+/// A length as one that memory could have.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {

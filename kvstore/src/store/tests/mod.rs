@@ -10,6 +10,8 @@ mod full_disk;
 mod growth;
 mod look;
 mod model;
+mod stream_damage;
+mod streams;
 mod together;
 mod upkeep;
 
