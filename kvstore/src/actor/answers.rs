@@ -58,6 +58,7 @@ fn of_write(error: &WriteError) -> StoreError {
             StoreError::NewerFormat { found: (*found).into(), supported: (*supported).into() }
         }
         WriteError::Unreadable(_) => StoreError::Damaged,
+        WriteError::TooMuchToCheck => StoreError::Overloaded,
         WriteError::Together { cause, .. } => of_write(cause),
         WriteError::StoreFull(Full::MaxSize { max_size_bytes }) => {
             StoreError::StoreFull { limit: *max_size_bytes as u64 }

@@ -17,6 +17,7 @@ use ensemble::Exports;
 use super::{
     answers::answer,
     reads::{Reading, Reads},
+    scans::Scans,
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
@@ -45,6 +46,7 @@ pub const ACTOR: &str = "kvstore";
 pub struct KvStore {
     engine: Engine,
     pub(super) reads: Reads,
+    pub(super) scans: Scans,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -66,7 +68,8 @@ impl KvStore {
         let limits = StoreLimits { max_key_bytes: MAX_KEY_BYTES as u64, max_value_bytes: whole_bytes as u64 };
         let engine = Engine::start(store, options)?;
         let reads = Reads::new(engine.clone(), whole_bytes);
-        Ok(Self { engine, reads, limits, stage: Stage::Open })
+        let scans = Scans::new(engine.clone());
+        Ok(Self { engine, reads, scans, limits, stage: Stage::Open })
     }
 
     /// The engine, through which the store can be used, and closed, without the actor.

@@ -8,6 +8,7 @@ mod handlers;
 mod looks;
 mod many;
 mod reads;
+mod scans;
 mod streams;
 mod upkeep;
 

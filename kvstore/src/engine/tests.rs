@@ -1,5 +1,7 @@
 //! Tests of the engine: over a real store, and over functions that wait, watch and panic on command.
 
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -282,6 +284,42 @@ async fn a_closed_store_can_be_opened_again_at_once() {
         engine.close().await;
         assert!(matches!(clone.put("k", "v").await, Err(EngineError::Closed)));
     }
+}
+
+/// Says that others can end.
+struct Done<'d>(&'d AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_can_be_opened_again_at_once_while_programs_are_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let is_done = AtomicBool::new(false);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        // A child has all files of this process until it is another program.
+                        assert!(Command::new("true").status().unwrap().success());
+                    }
+                });
+            }
+            // Also when a round fails, or the others would never end.
+            let _done = Done(&is_done);
+            for round in 0..100 {
+                let engine = start(open(&directory));
+                let put = runtime.block_on(engine.put("k", "v"));
+                assert_eq!(put.unwrap().revision, round + 1);
+                runtime.block_on(engine.close());
+            }
+        });
+    });
 }
 
 #[tokio::test]

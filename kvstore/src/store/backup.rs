@@ -8,10 +8,11 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::clock::Clock;
 use super::environment::DATA_FILE;
 use super::error::{OpenError, ReadError, StorageError};
 use super::files;
-use super::handle::Store;
+use super::handle::{Revisions, Store};
 use super::options::StoreOptions;
 
 const MAGIC: &[u8; 8] = b"KVBACKUP";
@@ -169,7 +170,7 @@ pub fn restore(backup: &Path, directory: &Path) -> Result<BackedUp, BackupError>
 /// Opens the database, checks every record, and closes it. Says how many keys there are, and the last revision.
 fn check(directory: &Path) -> Result<(u64, u64), BackupError> {
     let options = StoreOptions { max_size_bytes: usize::MAX, ..StoreOptions::default() };
-    let store = Store::open(directory, options)?;
+    let store = Store::open_as(directory, options, Clock::system(), Revisions::Fork)?;
     let (mut count, mut first) = (0, None);
     let mut after = None;
     loop {

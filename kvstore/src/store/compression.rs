@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::record::{Codec, Damage};
+use super::record::{Codec, Damage, Header};
 
 /// Values below this length are stored raw: a frame's own bytes eat most of what so little text can save, and
 /// the time to compress would be most of the time to write.
@@ -45,6 +45,23 @@ fn try_compress(value: &[u8], level: i32) -> Option<Vec<u8>> {
         frame.shrink_to_fit();
         Some(frame)
     })
+}
+
+/// The length of a record's value, where header and payload agree on it: then a record whose checksum is not looked at
+/// yet claims no more than it has.
+pub(super) fn agreed_bytes(header: &Header, payload: &[u8]) -> Option<usize> {
+    let recorded = usize::try_from(header.value_bytes).ok()?;
+    let found = match header.codec {
+        Codec::Raw => payload.len(),
+        Codec::Zstd => match zstd::zstd_safe::get_frame_content_size(payload).ok()? {
+            Some(bytes) => usize::try_from(bytes).ok()?,
+            // A frame need not say it.
+            None => recorded,
+        },
+        // Its payload is short: who asks has held it against the checksum.
+        Codec::Parts => recorded,
+    };
+    (found == recorded).then_some(recorded)
 }
 
 /// Decodes a payload, whose recorded length the caller has held against the limit for values.
@@ -86,6 +103,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn header(codec: Codec, value_bytes: u64) -> Header {
+        Header { codec, revision: 1, value_bytes, expires_at_ms: None }
+    }
 
     /// Bytes that zstd cannot shorten, the same in every run.
     fn noise(length: usize) -> Bytes {
@@ -140,6 +161,18 @@ mod tests {
             expand(Codec::Raw, u32::MAX.into(), b"abc"),
             Err(Damage::Length { recorded: u32::MAX.into(), found: 3 })
         );
+    }
+
+    #[test]
+    fn a_length_is_agreed_on_or_not_believed() {
+        let value = Bytes::from("what is said twice ".repeat(500));
+        let (codec, frame) = compress(value.clone(), 3);
+        let recorded = value.len() as u64;
+        assert_eq!(agreed_bytes(&header(codec, recorded), &frame), Some(value.len()));
+        assert_eq!(agreed_bytes(&header(codec, recorded ^ 1 << 31), &frame), None);
+        assert_eq!(agreed_bytes(&header(codec, recorded), b"no frame at all"), None);
+        assert_eq!(agreed_bytes(&header(Codec::Raw, 3), b"abc"), Some(3));
+        assert_eq!(agreed_bytes(&header(Codec::Raw, 3 | 1 << 31), b"abc"), None);
     }
 
     #[test]

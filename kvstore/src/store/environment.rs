@@ -16,17 +16,18 @@ use heed::{
 };
 
 use super::error::{OpenError, StorageError};
+use super::meta_page;
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: two now, with room for a log and others.
+/// Named databases that an environment can hold: five now, with room for others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
 const MAX_READERS: u32 = 512;
 
-type Table<'e> = Database<'e, Bytes, Bytes>;
+pub(super) type Table<'e> = Database<'e, Bytes, Bytes>;
 
 /// What LMDB says of its file and its readers.
 #[derive(Default)]
@@ -45,6 +46,8 @@ pub(super) struct Tables {
     pub(super) records: Table<'static>,
     /// Expiry time and revision to key, for the records that end by themselves.
     pub(super) expiry: Table<'static>,
+    /// Revision to change: the log.
+    pub(super) changes: Table<'static>,
     /// Number of a value and of a part to the part, for the values in parts.
     pub(super) parts: Table<'static>,
     /// State and number of each value in parts.
@@ -56,8 +59,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 5] {
-        [self.records, self.expiry, self.parts, self.values, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 6] {
+        [self.records, self.expiry, self.changes, self.parts, self.values, self.meta]
     }
 }
 
@@ -90,11 +93,11 @@ struct Opened {
 type Gate<'e> = RwLockReadGuard<'e, Option<Opened>>;
 
 impl Opened {
-    fn open(
+    fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(MAX_DATABASES).max_readers(MAX_READERS);
         #[expect(unsafe_code, reason = "nobody else writes the file: the store's lock file is held")]
@@ -105,40 +108,48 @@ impl Opened {
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
+        let mut settled = None;
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
+                let changes = opener.create_database::<Bytes, Bytes>(transaction, Some("changes"))?;
                 let parts = opener.create_database::<Bytes, Bytes>(transaction, Some("parts"))?;
                 let values = opener.create_database::<Bytes, Bytes>(transaction, Some("values"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
-                Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, expiry, parts, values, meta)),
+                Ok(match settle(&meta, transaction) {
+                    Ok(found) => {
+                        settled = Some(found);
+                        CommitOrAbort::Commit((records, expiry, changes, parts, values, meta))
+                    }
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, parts, values, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, parts, values, meta }, env, is_lost: false })
+        let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+        let tables = Tables { records, expiry, changes, parts, values, meta };
+        let settled = settled.expect("what was committed was settled");
+        Ok((Self { tables, env, is_lost: false }, settled))
     }
 }
 
 impl Environment {
     /// Opens or creates the environment in `directory`, which nobody else has open.
     ///
-    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
-    pub(super) fn open(
+    /// `settle` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
-        let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
+        let (opened, settled) = Opened::open(directory, map_bytes, settle)?;
+        let environment = Self {
             gate: RwLock::new(Some(opened)),
             copies: Mutex::new(0),
             copied: Condvar::new(),
             pin: Mutex::new(None),
-        })
+        };
+        Ok((environment, settled))
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -156,7 +167,8 @@ impl Environment {
         env.prepare_for_closing().wait();
         let swapped = swap();
         let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
-        *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
+        let (opened, ()) = opened.map_err(|error| StorageError::new("be opened again", error))?;
+        *gate = Some(opened);
         swapped.map_err(|error| StorageError::new("be compacted", error))
     }
 
@@ -244,15 +256,16 @@ impl Environment {
         self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The two pages that say which state is the last.
-    pub(super) fn meta_pages(&self) -> io::Result<Vec<u8>> {
+    /// The two pages that say which state is the last, and the root page that they lead to.
+    pub(super) fn synced_pages(&self) -> io::Result<(Vec<u8>, Option<meta_page::Page>)> {
         let gate = self.gate();
         let opened = usable(&gate).map_err(io::Error::other)?;
         let page_bytes = opened.env.unnamed_database_stat().page_size as usize;
-        let mut pages = vec![0; 2 * page_bytes];
         let file = opened.env.try_clone_inner_file().map_err(io::Error::other)?;
-        file.read_exact_at(&mut pages, 0)?;
-        Ok(pages)
+        let mut metas = vec![0; 2 * page_bytes];
+        file.read_exact_at(&mut metas, 0)?;
+        let root = meta_page::root_page(&metas, &file)?;
+        Ok((metas, root))
     }
 
     /// Copies what is committed, at one moment, without free pages.

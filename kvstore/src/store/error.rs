@@ -22,6 +22,11 @@ impl StorageError {
         Self { operation, cause: Arc::new(cause) }
     }
 
+    /// Whether the map had no room.
+    pub(super) fn is_full_map(&self) -> bool {
+        matches!(self.cause.downcast_ref(), Some(heed::MdbError::MapFull))
+    }
+
     pub(super) fn of_heed(operation: &'static str, error: heed::Error) -> Self {
         // heed's own error has no source and prints that of its cause: keep the cause.
         match error {
@@ -67,6 +72,13 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found instead.
         reason: &'static str,
+    },
+    /// The file of the last sync belongs to another database than the one beside it: one of them was put there by hand, or the
+    /// database was changed by another program, or is damaged. All is left as it is.
+    #[error("{} belongs to another data.mdb than the one beside it: remove the one that is not to be used", path.display())]
+    SyncedApart {
+        /// The file of the last sync.
+        path: PathBuf,
     },
     /// An option is out of its bounds.
     #[error("the option {option} must be {bound}")]
@@ -221,6 +233,10 @@ pub enum WriteError {
     /// The write has a condition on a record that cannot be read.
     #[error("the record that the condition is about cannot be read")]
     Unreadable(#[source] RecordError),
+    /// The conditions of the writes that share the commit are on too much data, all of which would be read first. What was
+    /// read is remembered: tried again, it gets further.
+    #[error("the records that the conditions are about are too much to read at once")]
+    TooMuchToCheck,
     /// There is no room. Reads and removes go on.
     #[error("the store is full: {0}")]
     StoreFull(Full),

@@ -1,47 +1,33 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
+use tokio::sync::watch;
 
-use super::apply::{self, Results};
+use super::apply::{self, Done, Results};
 use super::ballast::Ballast;
+use super::changes::Keep;
+use super::checked::Checked;
 use super::clock::Clock;
-use super::compression::expand;
+use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::files;
+use super::history::History;
+use super::lock::DirectoryLock;
+use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
 use super::parts::Manifest;
 use super::recent::Recent;
-use super::record::{Codec, Header};
+use super::record::{Codec, Header, RecordError};
 use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
-/// The version of the store's layout that this code writes, and the newest that it opens.
-///
-/// It counts the tables and what they mean; a record has a version of its own.
-pub const STORE_VERSION: u32 = 1;
-
-const FORMAT_KEY: &[u8] = b"format";
-const LOCK_FILE: &str = "store.lock";
-/// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
-/// yet become another program.
-const LOCK_ATTEMPTS: u32 = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
 const BALLAST_FILE: &str = "reserve";
-
-/// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
-const FULL_DISK_BYTES: u64 = 1 << 20;
 
 /// A durable map from keys to values, in one directory.
 ///
@@ -73,17 +59,21 @@ pub(super) struct Inner {
     pub(super) directory: PathBuf,
     pub(super) environment: Environment,
     pub(super) writer: Mutex<Writer>,
+    pub(super) history: History,
+    /// The last revision that was committed.
+    pub(super) committed: watch::Sender<u64>,
     clock: Clock,
     recent: Recent,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// What only the one who writes may touch.
 pub(super) struct Writer {
-    ballast: Ballast,
+    pub(super) ballast: Ballast,
+    pub(super) checked: Checked,
     /// Where the file ended at the last sync point, in bytes; none when every commit is synced.
     pub(super) synced_file_bytes: Option<u64>,
     /// Something was committed since.
@@ -107,6 +97,15 @@ pub struct Entry {
     pub expires_at_ms: Option<u64>,
 }
 
+/// How the revisions of a store that is opened go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Revisions {
+    /// As they were.
+    GoOn,
+    /// In a history of their own: the store that the file is from goes on with the same ones.
+    Fork,
+}
+
 /// Why a transaction was undone.
 pub(super) enum Failure {
     MapFull,
@@ -121,22 +120,23 @@ impl Store {
     ///
     /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        Self::open_at(directory, options, Clock::system())
+        Self::open_as(directory, options, Clock::system(), Revisions::GoOn)
     }
 
-    /// As [`open`](Self::open), with a clock.
-    pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
+    /// As [`open`](Self::open), with a clock, and for a file that others may have gone on with, too.
+    pub(super) fn open_as(
+        directory: &Path,
+        options: StoreOptions,
+        clock: Clock,
+        revisions: Revisions,
+    ) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
-        let lock = lock_directory(directory)?;
-        synced::restore(directory)?;
-        let environment =
-            Environment::open(directory, options.initial_map(), |meta, transaction| {
-                match meta.get(transaction, FORMAT_KEY)? {
-                    None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
-                    Some(bytes) => check_format(bytes, directory),
-                }
-            })?;
+        let lock = DirectoryLock::take(directory)?;
+        let is_another = synced::restore(directory)? || revisions == Revisions::Fork;
+        let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
+        let (environment, reserve_is_open, history) =
+            open_environment(directory, &options, &mut ballast, is_another)?;
         synced::forget(directory).map_err(|source| OpenError::Io {
             what: "file of the last sync",
             path: directory.to_owned(),
@@ -144,34 +144,39 @@ impl Store {
         })?;
         // The names of the files made above are as durable as their contents only after this.
         sync_directory(directory)?;
-        let ballast = Ballast::new(directory.join(BALLAST_FILE));
         let writer = Writer {
             ballast,
+            checked: Checked::new(),
             synced_file_bytes: None,
             has_unsynced: false,
             has_fresh_free_pages: true,
-            reserve_is_open: false,
+            reserve_is_open,
         };
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
+        let committed = watch::Sender::new(0);
         let inner = Inner {
             options,
             directory,
             environment,
             writer,
+            history,
+            committed,
             clock,
             recent: Recent::default(),
             full,
             _lock: lock,
         };
         inner.remove_unfinished();
+        inner.close_reserve(&mut inner.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
         inner.start_durability()?;
         let store = Self { inner: Arc::new(inner) };
         if let Err(error) = store.drop_all_uploads() {
             // A full store lets them be dropped later.
             tracing::warn!(%error, "values that were not written to their end were not given up");
         }
+        store.inner.committed.send_replace(store.revision()?);
         Ok(store)
     }
 
@@ -230,11 +235,12 @@ impl Store {
                         .get(transaction, key)
                         .map_err(|error| StorageError::of_heed("read", error))?),
                 };
-                if let Ok(Some((header, _))) =
-                    record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                // A length that is damaged is one key's own matter: it does not count.
+                if let Ok(Some((header, payload))) =
+                    record.map(|record| record.and_then(|it| look_at(key, it).ok()))
                     && !has_ended(&header, now_ms)
                 {
-                    bytes = bytes.saturating_add(in_memory(header.value_bytes));
+                    bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
                 }
                 records.push(record);
             }
@@ -435,15 +441,18 @@ impl Inner {
     ) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
+        let mut keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
+            let checked = &mut writer.checked;
             let attempt = self.environment.write(|transaction, tables| {
-                apply::apply(transaction, tables, writes, &self.options, now_ms)
+                apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
             });
             let failure = match attempt {
-                Ok(results) => {
+                Ok(Done { results, revision }) => {
                     writer.has_fresh_free_pages = true;
                     self.note_commit(writer);
+                    self.committed.send_if_modified(|last| std::mem::replace(last, revision) != revision);
                     return Ok(results);
                 }
                 Err(error) => self.failure(error),
@@ -458,10 +467,14 @@ impl Inner {
                 Failure::DiskFull if only_removes => self.make_room_on_disk(writer),
                 // What is freed is used before the file has to grow.
                 Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
-                Failure::Storage(_) => false,
+                Failure::Storage(_) => return Err(failure),
             };
             if !may_retry {
-                return Err(failure);
+                if !only_removes || writes.len() > 1 || keep == Keep::Nothing {
+                    return Err(failure);
+                }
+                tracing::warn!("there is no room left for a remove: the changes that were kept are given up");
+                keep = Keep::Nothing;
             }
         }
     }
@@ -522,26 +535,23 @@ impl Inner {
     pub(super) fn failure(&self, error: heed::Error) -> Failure {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
-            heed::Error::Io(cause) if self.is_full_disk(&cause) => Failure::DiskFull,
+            heed::Error::Io(cause) if is_full_disk(&self.directory, &cause) => Failure::DiskFull,
             other => Failure::Storage(StorageError::of_heed("commit", other)),
-        }
-    }
-
-    fn is_full_disk(&self, error: &io::Error) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => true,
-            // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O
-            // error.
-            _ => rustix::fs::statvfs(&self.directory)
-                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
         }
     }
 }
 
+/// What a record says before all of it is read: a short one of a value in parts is.
+fn look_at<'r>(key: &[u8], record: &'r [u8]) -> Result<(Header, &'r [u8]), RecordError> {
+    match Header::peek(record) {
+        Ok((Header { codec: Codec::Parts, .. }, _)) => Header::decode(key, record),
+        other => other,
+    }
+}
+
 /// None where the entry has ended.
-fn read_record(
-    transaction: &RoTxn<'_, WithoutTls>,
+pub(super) fn read_record(
+    transaction: &RoTxn<'_>,
     tables: &Tables,
     key: &[u8],
     record: &[u8],
@@ -552,7 +562,7 @@ fn read_record(
     if has_ended(&header, now_ms) {
         return Ok(None);
     }
-    let bytes = in_memory(header.value_bytes);
+    let bytes = usize::try_from(header.value_bytes).unwrap_or(usize::MAX);
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
@@ -568,59 +578,4 @@ fn read_record(
         stored_bytes,
         expires_at_ms: header.expires_at_ms,
     }))
-}
-
-/// A length as one that memory could have.
-fn in_memory(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
-    let path = || directory.join("data.mdb");
-    match bytes.try_into().map(u32::from_le_bytes) {
-        Ok(STORE_VERSION) => Ok(()),
-        Ok(found) if found > STORE_VERSION => Err(OpenError::NewerFormat { found, supported: STORE_VERSION }),
-        _ => Err(OpenError::NotAStore { path: path(), reason: "its format version is none" }),
-    }
-}
-
-fn create_directory(directory: &Path) -> Result<(), OpenError> {
-    let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
-    files::create_directory(directory).map_err(failed)?;
-    for path in made {
-        // A relative path of one part lies in the directory with the empty name.
-        match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
-            Some(parent) => sync_directory(parent)?,
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn sync_directory(directory: &Path) -> Result<(), OpenError> {
-    files::sync_directory(directory).map_err(|source| OpenError::Io {
-        what: "directory",
-        path: directory.to_owned(),
-        source,
-    })
-}
-
-fn lock_directory(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let failed = |source| OpenError::Io { what: "lock file", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let mut attempts = 1;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-    }
 }

@@ -86,6 +86,9 @@ pub struct StoreOptions {
     pub max_size_bytes: usize,
     /// When a write is answered. Default: [`Durability::Sync`].
     pub durability: Durability,
+    /// How many changes are kept for those who watch, at least where there were so many; 0 for none. Together they take
+    /// at most a sixteenth of `max_size_bytes`, which may be fewer. Default: 100,000.
+    pub max_changes: u64,
 }
 
 /// How long values may be, in bytes.
@@ -107,6 +110,7 @@ impl Default for StoreOptions {
             initial_map_bytes: 1 << 30,
             max_size_bytes: 64 << 30,
             durability: Durability::Sync,
+            max_changes: 100_000,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reading values in parts: part by part, and as a whole where that is short enough.
 
 use bytes::Bytes;
-use heed::{RoTxn, WithoutTls};
+use heed::RoTxn;
 
 use super::compression::expand;
 use super::environment::Tables;
@@ -105,7 +105,7 @@ fn read_part(value: u64, number: u32, part: &[u8]) -> Result<Vec<u8>, RecordErro
 
 /// Why a part is not there: the value is damaged, or gone, or has none with that number.
 fn missing(
-    transaction: &RoTxn<'_, WithoutTls>,
+    transaction: &RoTxn<'_>,
     tables: &Tables,
     key: &[u8],
     value: u64,
@@ -128,7 +128,7 @@ fn missing(
 
 /// A value in parts as a whole, whose length was held against a limit.
 pub(super) fn gather(
-    transaction: &RoTxn<'_, WithoutTls>,
+    transaction: &RoTxn<'_>,
     tables: &Tables,
     manifest: &Manifest,
 ) -> Result<Vec<u8>, ReadError> {
@@ -143,7 +143,7 @@ pub(super) fn gather(
 
 /// A part that was checked, but for the inside of a compressed payload, and is as long as it should be.
 pub(super) fn check_part<'t>(
-    transaction: &'t RoTxn<'_, WithoutTls>,
+    transaction: &'t RoTxn<'_>,
     tables: &Tables,
     manifest: &Manifest,
     number: u32,

@@ -19,7 +19,11 @@ impl Inner {
             return Ok(());
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.mark(&mut writer)?;
+        // The note is a file: on a full disk it gets what is kept back.
+        self.mark(&mut writer).or_else(|error| match writer.ballast.release() {
+            true => self.mark(&mut writer),
+            false => Err(error),
+        })?;
         self.environment.stop_syncing().map_err(failed)
     }
 

@@ -1,6 +1,8 @@
 //! Tests of the whole store, through its public interface.
 
+mod bare;
 mod basics;
+mod changes;
 mod concurrency;
 mod crash;
 mod damage;
@@ -13,6 +15,7 @@ mod model;
 mod stream_damage;
 mod streams;
 mod together;
+mod upgrade;
 mod upkeep;
 
 use std::path::Path;

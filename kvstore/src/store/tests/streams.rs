@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::noise;
 use crate::store::clock::Clock;
+use crate::store::handle::Revisions;
 use crate::store::record::Codec;
 use crate::store::{
     Applied, Condition, Full, InParts, Layout, MAX_UPLOADS, ReadError, Store, StoreOptions, Stored,
@@ -34,7 +35,7 @@ fn options() -> StoreOptions {
 fn open_at(directory: &TempDir, options: &StoreOptions, now_ms: &Arc<AtomicU64>) -> Store {
     let now_ms = Arc::clone(now_ms);
     let clock = Clock::of(move || now_ms.load(Ordering::Relaxed));
-    Store::open_at(directory.path(), options.clone(), clock).unwrap()
+    Store::open_as(directory.path(), options.clone(), clock, Revisions::GoOn).unwrap()
 }
 
 impl Timed {
