@@ -22,7 +22,7 @@ use super::meta_page;
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: three now, with room for others.
+/// Named databases that an environment can hold: five now, with room for others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
@@ -55,6 +55,10 @@ pub(super) struct Tables {
     pub(super) expiry: Table<'static>,
     /// Revision to change: the log.
     pub(super) changes: Table<'static>,
+    /// Number of a value and of a part to the part, for the values in parts.
+    pub(super) parts: Table<'static>,
+    /// State and number of each value in parts.
+    pub(super) values: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -62,8 +66,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 4] {
-        [self.records, self.expiry, self.changes, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 6] {
+        [self.records, self.expiry, self.changes, self.parts, self.values, self.meta]
     }
 }
 
@@ -116,18 +120,20 @@ impl Opened {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
                 let changes = opener.create_database::<Bytes, Bytes>(transaction, Some("changes"))?;
+                let parts = opener.create_database::<Bytes, Bytes>(transaction, Some("parts"))?;
+                let values = opener.create_database::<Bytes, Bytes>(transaction, Some("values"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
                 Ok(match settle(&meta, transaction) {
                     Ok(found) => {
                         settled = Some(found);
-                        CommitOrAbort::Commit((records, expiry, changes, meta))
+                        CommitOrAbort::Commit((records, expiry, changes, parts, values, meta))
                     }
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, changes, meta) = Result::from(tables)?;
-        let tables = Tables { records, expiry, changes, meta };
+        let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+        let tables = Tables { records, expiry, changes, parts, values, meta };
         let settled = settled.expect("what was committed was settled");
         Ok((Self { tables, env, is_lost: false }, settled))
     }

@@ -12,6 +12,7 @@ use super::error::{Full, ReadError, StorageError, check_key};
 use super::expiry::{count_ended, has_ended, record_has_ended};
 use super::handle::Store;
 use super::options::{Durability, MAX_KEY_BYTES};
+use super::parts::Manifest;
 use super::record::{Codec, Header, RecordError};
 
 /// The most keys of one page.
@@ -46,10 +47,14 @@ pub struct Meta {
 
 impl Meta {
     fn new(header: &Header, payload: &[u8], now_ms: u64) -> Self {
+        let stored_bytes = match header.codec {
+            Codec::Parts => Manifest::decode(payload).map_or(0, |manifest| manifest.stored_bytes),
+            _ => payload.len() as u64,
+        };
         Self {
             revision: header.revision,
-            value_bytes: header.value_bytes.into(),
-            stored_bytes: payload.len() as u64,
+            value_bytes: header.value_bytes,
+            stored_bytes,
             codec: header.codec,
             expires_in_ms: header.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms)),
         }

@@ -14,6 +14,8 @@ mod long_reads;
 mod look;
 mod model;
 mod readers;
+mod stream_damage;
+mod streams;
 mod together;
 mod upgrade;
 mod upkeep;
