@@ -1,4 +1,4 @@
-//! Amounts as people read them: lengths of time and numbers of bytes. JSON has the plain numbers instead.
+//! Amounts as people read them: lengths of time, numbers of bytes and of things. JSON has the plain numbers instead.
 
 /// A length of time in milliseconds, with the two units that matter: `0.4s`, `42s`, `5m12s`, `3h5m`, `4d2h`.
 pub(crate) fn duration_ms(milliseconds: u64) -> String {
@@ -15,6 +15,11 @@ pub(crate) fn duration_ms(milliseconds: u64) -> String {
     } else {
         format!("{seconds}.{}s", milliseconds % 1000 / 100)
     }
+}
+
+/// A number of things: `1 entry`, `2 entries`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A number of bytes, with the unit in which it has one to four digits: `17 B`, `1.2 KiB`, `3.4 GiB`.

@@ -7,8 +7,8 @@ use ensemble::ServerId;
 use kvstore::PutOptions;
 
 use super::{
-    apply, backup, compact, get, get_many, get_object, key::Key, list, put, put_object, remove, restore,
-    stat, verify,
+    apply, backup, compact, export, get, get_many, get_object, import, key::Key, list, put, put_object,
+    remove, restore, stat, verify,
 };
 use crate::{
     command::{completions, man},
@@ -60,6 +60,8 @@ enum Command {
     Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
+    Export(export::Args),
+    Import(import::Args),
     Verify(verify::Args),
     Backup(backup::Args),
     Restore(restore::Args),
@@ -214,6 +216,8 @@ fn execute(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::execute(&args, &load()?),
         Command::List(args) => list::execute(&args, &load()?),
         Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Export(args) => export::execute(&args, &load()?),
+        Command::Import(args) => import::execute(&args, &load()?),
         Command::Verify(args) => verify::execute(&args, &load()?),
         Command::Backup(args) => backup::execute(&args, &load()?),
         Command::Restore(args) => restore::execute(&args, &load()?),

@@ -87,7 +87,7 @@ impl Server {
     }
 
     /// Why several writes, from these lines and of these keys, were not done.
-    pub(super) fn apply_failure(&self, why: &ClientError, lines: &[usize], keys: &[Key]) -> Failure {
+    pub(super) fn apply_failure(&self, why: &ClientError, lines: &[u64], keys: &[Key]) -> Failure {
         let ClientError::Apply(ApplyRefused { index, why }) = why else {
             return self.failure(why, &Key::default());
         };

@@ -229,7 +229,7 @@ impl Store {
         if query.history.is_some_and(|asked| asked != history) {
             return Err(ChangesError::HistoryChanged { history });
         }
-        let limit = self.options().max_value_bytes;
+        let limit = self.options().value_limits().whole_bytes;
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let looking = Looking { transaction, tables, query, history, limit, now_ms };
@@ -317,11 +317,14 @@ impl Looking<'_, '_> {
         };
         Ok(match Header::peek(record) {
             Ok((header, _)) if header.revision != revision => Attached::Replaced,
-            Ok(_) => match read_record(key, record, self.limit.min(values_left), self.now_ms) {
-                Ok(Some(entry)) => Attached::Value(entry.value),
-                Ok(None) => Attached::Replaced,
-                Err(_) => Attached::NotRead,
-            },
+            Ok(_) => {
+                let limit = self.limit.min(values_left);
+                match read_record(self.transaction, self.tables, key, record, limit, self.now_ms) {
+                    Ok(Some(entry)) => Attached::Value(entry.value),
+                    Ok(None) => Attached::Replaced,
+                    Err(_) => Attached::NotRead,
+                }
+            }
             Err(_) => Attached::NotRead,
         })
     }

@@ -20,7 +20,10 @@ use super::history::History;
 use super::lock::DirectoryLock;
 use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
-use super::record::Header;
+use super::parts::Manifest;
+use super::recent::Recent;
+use super::record::{Codec, Header, RecordError};
+use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
@@ -60,6 +63,7 @@ pub(super) struct Inner {
     /// The last revision that was committed.
     pub(super) committed: watch::Sender<u64>,
     clock: Clock,
+    recent: Recent,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
@@ -152,12 +156,26 @@ impl Store {
         let directory = directory.to_owned();
         let full = Mutex::new(None);
         let committed = watch::Sender::new(0);
-        let inner =
-            Inner { options, directory, environment, writer, history, committed, clock, full, _lock: lock };
+        let inner = Inner {
+            options,
+            directory,
+            environment,
+            writer,
+            history,
+            committed,
+            clock,
+            recent: Recent::default(),
+            full,
+            _lock: lock,
+        };
         inner.remove_unfinished();
         inner.close_reserve(&mut inner.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
         inner.start_durability()?;
         let store = Self { inner: Arc::new(inner) };
+        if let Err(error) = store.drop_all_uploads() {
+            // A full store lets them be dropped later.
+            tracing::warn!(%error, "values that were not written to their end were not given up");
+        }
         store.inner.committed.send_replace(store.revision()?);
         Ok(store)
     }
@@ -183,12 +201,13 @@ impl Store {
     /// As [`get`](Self::get); [`ReadError::ValueTooLarge`] has the length of the value.
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
-        let limit = limit_bytes.min(self.inner.options.max_value_bytes);
+        let limit = limit_bytes.min(self.inner.options.value_limits().whole_bytes);
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
-            record.map_or(Ok(None), |record| read_record(key, record, limit, now_ms))
+            let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+            record.map_or(Ok(None), read)
         })
     }
 
@@ -203,7 +222,7 @@ impl Store {
         keys: &[Bytes],
         limit_bytes: usize,
     ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
-        let limit = self.inner.options.max_value_bytes;
+        let limit = self.inner.options.value_limits().whole_bytes;
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let mut records = Vec::with_capacity(keys.len());
@@ -218,7 +237,7 @@ impl Store {
                 };
                 // A length that is damaged is one key's own matter: it does not count.
                 if let Ok(Some((header, payload))) =
-                    record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                    record.map(|record| record.and_then(|it| look_at(key, it).ok()))
                     && !has_ended(&header, now_ms)
                 {
                     bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
@@ -228,10 +247,10 @@ impl Store {
             if bytes > limit_bytes {
                 return Err(ReadError::ValueTooLarge { bytes, limit: limit_bytes });
             }
-            let entries = keys
-                .iter()
-                .zip(records)
-                .map(|(key, record)| record?.map_or(Ok(None), |it| read_record(key, it, limit, now_ms)));
+            let entries = keys.iter().zip(records).map(|(key, record)| {
+                let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+                record?.map_or(Ok(None), read)
+            });
             Ok(entries.collect())
         })
     }
@@ -340,7 +359,7 @@ impl Store {
         self.inner.commit(&[write]).pop().expect("one write has one answer")
     }
 
-    fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
+    pub(super) fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
         self.apply(vec![write]).pop().expect("one write has one answer")
     }
 }
@@ -367,6 +386,11 @@ impl Inner {
         }
         self.note_full(&results);
         results
+    }
+
+    /// What is being read.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Full>> {
@@ -410,7 +434,11 @@ impl Inner {
     }
 
     /// Commits the writes together, in a map that grows as far as they may take it.
-    fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
+    pub(super) fn commit_growing(
+        &self,
+        writer: &mut Writer,
+        writes: &[Prepared],
+    ) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
         let mut keep = Keep::of(&self.options);
@@ -418,7 +446,7 @@ impl Inner {
             let now_ms = self.clock.now_ms();
             let checked = &mut writer.checked;
             let attempt = self.environment.write(|transaction, tables| {
-                apply::apply(transaction, tables, writes, now_ms, keep, checked)
+                apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
             });
             let failure = match attempt {
                 Ok(Done { results, revision }) => {
@@ -430,11 +458,16 @@ impl Inner {
                 Err(error) => self.failure(error),
             };
             let may_retry = match failure {
+                Failure::MapFull | Failure::DiskFull if self.give_up_copies(&failure, ceiling) => true,
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
-                    self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
+                    self.grow(writer, needed_bytes, ceiling)?
+                        || self.settle_free_pages(writer)?
+                        || (!only_removes && self.reclaim(writer)?)
                 }
-                Failure::DiskFull => only_removes && self.make_room_on_disk(writer),
+                Failure::DiskFull if only_removes => self.make_room_on_disk(writer),
+                // What is freed is used before the file has to grow.
+                Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
                 Failure::Storage(_) => return Err(failure),
             };
             if !may_retry {
@@ -445,6 +478,12 @@ impl Inner {
                 keep = Keep::Nothing;
             }
         }
+    }
+
+    /// Gives up backups that keep writes from finding room. Says whether there were some.
+    fn give_up_copies(&self, failure: &Failure, ceiling: usize) -> bool {
+        let moves_map = matches!(failure, Failure::MapFull) && self.environment.map_bytes() < ceiling;
+        self.environment.give_up_copies(moves_map)
     }
 
     /// Gives removes what is kept back on the disk for them; says whether there was something.
@@ -509,8 +548,18 @@ impl Inner {
     }
 }
 
+/// What a record says before all of it is read: a short one of a value in parts is.
+fn look_at<'r>(key: &[u8], record: &'r [u8]) -> Result<(Header, &'r [u8]), RecordError> {
+    match Header::peek(record) {
+        Ok((Header { codec: Codec::Parts, .. }, _)) => Header::decode(key, record),
+        other => other,
+    }
+}
+
 /// None where the entry has ended.
 pub(super) fn read_record(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
     key: &[u8],
     record: &[u8],
     limit: usize,
@@ -520,14 +569,20 @@ pub(super) fn read_record(
     if has_ended(&header, now_ms) {
         return Ok(None);
     }
-    let bytes = header.value_bytes as usize;
+    let bytes = usize::try_from(header.value_bytes).unwrap_or(usize::MAX);
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
+    let (value, stored_bytes) = if header.codec == Codec::Parts {
+        let manifest = Manifest::decode(payload)?;
+        (gather(transaction, tables, &manifest)?, manifest.stored_bytes)
+    } else {
+        (expand(header.codec, header.value_bytes, payload)?, payload.len() as u64)
+    };
     Ok(Some(Entry {
-        value: expand(&header, payload)?.into(),
+        value: value.into(),
         revision: header.revision,
-        stored_bytes: payload.len() as u64,
+        stored_bytes,
         expires_at_ms: header.expires_at_ms,
     }))
 }

@@ -25,7 +25,7 @@ fn first_version(directory: &Path, values: &[&[u8]]) {
             let header = Header {
                 codec: Codec::Raw,
                 revision: index as u64 + 1,
-                value_bytes: value.len() as u32,
+                value_bytes: value.len() as u64,
                 expires_at_ms: None,
             };
             let header = header.encode(key.as_bytes(), &PayloadChecksum::of(value));
