@@ -13,6 +13,7 @@ mod long_reads;
 mod look;
 mod model;
 mod readers;
+mod stalled;
 mod together;
 mod upkeep;
 
