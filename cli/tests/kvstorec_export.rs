@@ -90,7 +90,7 @@ fn thousands_of_entries_come_back_with_all_their_bytes_and_their_ends() {
             }
             _ => drop(members.insert("key".to_owned(), json!(format!("key/{number}")))),
         }
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             members.insert("expires_at_ms".to_owned(), json!(later_ms + number as u64));
         }
         entry

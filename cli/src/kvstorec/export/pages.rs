@@ -271,13 +271,4 @@ async fn judge(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_counted_from_when_it_was_asked_about() {
-        assert_eq!(ends_at(None, 7), None);
-        assert_eq!(ends_at(Some(3), 7), Some(10));
-        assert_eq!(ends_at(Some(u64::MAX), 7), Some(u64::MAX));
-    }
-}
+mod tests;
