@@ -5,11 +5,13 @@
 //! - [`Finished`]: how a program has ended.
 //! - [`Network`]: hosts with a network between them that loses what a test wants lost.
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
+//! - [`linearizability`]: whether what clients of a store saw can be explained.
 //! - [`eventually`]: waits for a condition, with a deadline.
 //! - [`skip`]: says that a test is not possible here.
 //!
 //! Nothing here knows what the programs do.
 
+pub mod linearizability;
 mod network;
 mod process;
 mod relay;

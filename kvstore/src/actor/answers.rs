@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use crate::{
     engine::EngineError,
     messages::StoreError,
-    store::{Full, KeyError, ReadError, StorageError, WriteError, record::RecordError},
+    store::{Full, KeyError, ReadError, StorageError, UploadError, WriteError, record::RecordError},
 };
 
 /// The error to answer with, once the log has what the caller is not told. `doing` and `key` are for the log.
@@ -39,6 +39,10 @@ fn of_read(error: &ReadError) -> StoreError {
         ReadError::ValueTooLarge { bytes, limit } => {
             StoreError::StoredValueTooLarge { bytes: *bytes as u64, limit: *limit as u64 }
         }
+        ReadError::Gone => StoreError::ValueGone,
+        ReadError::NoSuchPart { number, parts } => {
+            StoreError::NoSuchPart { number: (*number).into(), parts: (*parts).into() }
+        }
         ReadError::Storage(cause) => of_storage(cause),
     }
 }
@@ -54,12 +58,26 @@ fn of_write(error: &WriteError) -> StoreError {
             StoreError::NewerFormat { found: (*found).into(), supported: (*supported).into() }
         }
         WriteError::Unreadable(_) => StoreError::Damaged,
+        WriteError::TooMuchToCheck => StoreError::Overloaded,
         WriteError::Together { cause, .. } => of_write(cause),
         WriteError::StoreFull(Full::MaxSize { max_size_bytes }) => {
             StoreError::StoreFull { limit: *max_size_bytes as u64 }
         }
         WriteError::StoreFull(Full::Disk) => StoreError::DiskFull,
+        WriteError::Upload(cause) => of_upload(*cause),
         WriteError::Storage(cause) => of_storage(cause),
+    }
+}
+
+fn of_upload(error: UploadError) -> StoreError {
+    match error {
+        UploadError::TooMany { limit } => StoreError::TooManyUploads { limit: limit as u64 },
+        UploadError::NoSuchUpload => StoreError::NoSuchUpload,
+        UploadError::OutOfOrder { expected } => StoreError::PartOutOfOrder { expected: expected.into() },
+        UploadError::PartLength { bytes, limit } => {
+            StoreError::PartLength { bytes: bytes as u64, limit: limit as u64 }
+        }
+        UploadError::Differs => StoreError::UploadDiffers,
     }
 }
 

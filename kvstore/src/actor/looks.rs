@@ -59,6 +59,7 @@ fn key_stat(meta: Meta) -> KeyStat {
     let codec = match codec {
         Codec::Raw => StoredAs::Raw,
         Codec::Zstd => StoredAs::Zstd,
+        Codec::Parts => StoredAs::Parts,
     };
     KeyStat { revision, value_bytes, stored_bytes, codec, expires_in_ms }
 }

@@ -8,6 +8,8 @@ mod handlers;
 mod looks;
 mod many;
 mod reads;
+mod scans;
+mod streams;
 mod upkeep;
 
 pub use handlers::{ACTOR, KvStore};

@@ -23,21 +23,16 @@ impl Handler<Verify> for KvStore {
     fn handle(&mut self, Verify { after }: Verify, _: &mut Context<Self>) -> Self::Result {
         let begin = after.clone();
         let part = move |store: &Store| store.verify(Some(&after[..]));
-        respond(
-            "verify",
-            begin,
-            self.engine().try_query(part),
-            |Verified { records, bytes, damaged, next }| {
-                let damaged = damaged.into_iter().map(|(key, why)| {
-                    let why = match std::error::Error::source(&why) {
-                        Some(cause) => format!("{why}: {cause}"),
-                        None => why.to_string(),
-                    };
-                    DamagedKey { key, why }
-                });
-                Ok(VerifiedPart { records, bytes, damaged: damaged.collect(), next })
-            },
-        )
+        respond("verify", begin, self.scans.accept(part), |Verified { records, bytes, damaged, next }| {
+            let damaged = damaged.into_iter().map(|(key, why)| {
+                let why = match std::error::Error::source(&why) {
+                    Some(cause) => format!("{why}: {cause}"),
+                    None => why.to_string(),
+                };
+                DamagedKey { key, why }
+            });
+            Ok(VerifiedPart { records, bytes, damaged: damaged.collect(), next })
+        })
     }
 }
 
@@ -79,6 +74,7 @@ impl Handler<Backup> for KvStore {
             match done {
                 Ok(Ok(BackedUp { entries, revision, bytes })) => Ok(BackupDone { entries, revision, bytes }),
                 Ok(Err(BackupError::Exists { .. })) => Err(BackupRefused::Exists),
+                Ok(Err(BackupError::GivenUp)) => Err(BackupRefused::Store(StoreError::Outgrown)),
                 Ok(Err(BackupError::Io { source, .. })) => Err(BackupRefused::Io(source.to_string())),
                 Ok(Err(_)) => Err(BackupRefused::Store(StoreError::Storage)),
                 Err(cause) => Err(BackupRefused::Store(answer("backup", b"", &cause))),

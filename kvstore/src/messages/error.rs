@@ -30,8 +30,10 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The value was stored under a higher limit than the one that holds now.
-    #[error("the stored value has {bytes} bytes; the limit is {limit} now")]
+    /// The value is longer than what is read as a whole: [`ReadBegin`](super::ReadBegin) is how to read it.
+    #[error(
+        "the stored value has {bytes} bytes; the limit of one answer is {limit}, a longer one is read as a stream"
+    )]
     StoredValueTooLarge {
         /// Its length in bytes.
         bytes: u64,
@@ -70,6 +72,11 @@ pub enum StoreError {
     /// The store is closed, or just being closed.
     #[error("the store is closed")]
     Closed,
+    /// The copy was given up: it kept room from writes for longer than the store has.
+    #[error(
+        "the store outgrew its room while it was copied: try again when less is written, or to a faster disk"
+    )]
+    Outgrown,
     /// The database failed; the server's log says how.
     #[error("the store's database failed; the server's log says how")]
     Storage,
@@ -94,6 +101,43 @@ pub enum StoreError {
         bytes: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The value that was read part by part was replaced or removed, and the rest of it is not kept any more.
+    #[error("the value was replaced or removed while it was read")]
+    ValueGone,
+    /// The upload was finished, given up or swept, or never begun.
+    #[error("the store has no such upload, or none any more")]
+    NoSuchUpload,
+    /// Another part is to come first; or none, because the last one was shorter than the others.
+    #[error("the part does not fit: the next one is {expected}, unless the last was short")]
+    PartOutOfOrder {
+        /// The number of the part.
+        expected: u64,
+    },
+    /// The part is empty or too long.
+    #[error("the part has {bytes} bytes; a part has 1 to {limit}")]
+    PartLength {
+        /// Its length in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// What has come is not the value that was to be stored.
+    #[error("what has come is not the value: its length or its checksum is another")]
+    UploadDiffers,
+    /// There are too many uploads at once: try again later.
+    #[error("the store takes {limit} uploads at once, and has as many")]
+    TooManyUploads {
+        /// The limit.
+        limit: u64,
+    },
+    /// The value has fewer parts.
+    #[error("the value has {parts} parts, and no part {number}")]
+    NoSuchPart {
+        /// What was asked for, from 0.
+        number: u64,
+        /// How many there are.
+        parts: u64,
     },
     /// A newer server's.
     #[error("the store answered with error {0}, which is not known here")]
@@ -128,11 +172,19 @@ impl From<StoreError> for Coded {
             StoreError::NewerFormat { found, supported } => (8, found, supported),
             StoreError::Overloaded => (9, 0, 0),
             StoreError::Closed => (10, 0, 0),
+            StoreError::Outgrown => (32, 0, 0),
             StoreError::Storage => (11, 0, 0),
             StoreError::Internal => (12, 0, 0),
             StoreError::TooMany { count, limit } => (13, count, limit),
             StoreError::KeyRepeated => (14, 0, 0),
             StoreError::AnswerTooLarge { bytes, limit } => (15, bytes, limit),
+            StoreError::ValueGone => (20, 0, 0),
+            StoreError::NoSuchUpload => (21, 0, 0),
+            StoreError::PartOutOfOrder { expected } => (22, expected, 0),
+            StoreError::PartLength { bytes, limit } => (23, bytes, limit),
+            StoreError::UploadDiffers => (24, 0, 0),
+            StoreError::TooManyUploads { limit } => (25, limit, 0),
+            StoreError::NoSuchPart { number, parts } => (26, number, parts),
             StoreError::Other(code) => (code, 0, 0),
         };
         Self { code, first, second }
@@ -152,11 +204,19 @@ impl From<Coded> for StoreError {
             8 => Self::NewerFormat { found: first, supported: second },
             9 => Self::Overloaded,
             10 => Self::Closed,
+            32 => Self::Outgrown,
             11 => Self::Storage,
             12 => Self::Internal,
             13 => Self::TooMany { count: first, limit: second },
             14 => Self::KeyRepeated,
             15 => Self::AnswerTooLarge { bytes: first, limit: second },
+            20 => Self::ValueGone,
+            21 => Self::NoSuchUpload,
+            22 => Self::PartOutOfOrder { expected: first },
+            23 => Self::PartLength { bytes: first, limit: second },
+            24 => Self::UploadDiffers,
+            25 => Self::TooManyUploads { limit: first },
+            26 => Self::NoSuchPart { number: first, parts: second },
             other => Self::Other(other),
         }
     }
@@ -193,11 +253,19 @@ mod tests {
             (StoreError::NewerFormat { found: 2, supported: 1 }, vec![8, 2, 1]),
             (StoreError::Overloaded, vec![9, 0, 0]),
             (StoreError::Closed, vec![10, 0, 0]),
+            (StoreError::Outgrown, vec![32, 0, 0]),
             (StoreError::Storage, vec![11, 0, 0]),
             (StoreError::Internal, vec![12, 0, 0]),
             (StoreError::TooMany { count: 2, limit: 1 }, vec![13, 2, 1]),
             (StoreError::KeyRepeated, vec![14, 0, 0]),
             (StoreError::AnswerTooLarge { bytes: 2, limit: 1 }, vec![15, 2, 1]),
+            (StoreError::ValueGone, vec![20, 0, 0]),
+            (StoreError::NoSuchUpload, vec![21, 0, 0]),
+            (StoreError::PartOutOfOrder { expected: 3 }, vec![22, 3, 0]),
+            (StoreError::PartLength { bytes: 2, limit: 1 }, vec![23, 2, 1]),
+            (StoreError::UploadDiffers, vec![24, 0, 0]),
+            (StoreError::TooManyUploads { limit: 64 }, vec![25, 64, 0]),
+            (StoreError::NoSuchPart { number: 2, parts: 1 }, vec![26, 2, 1]),
             (StoreError::Other(300), vec![251, 44, 1, 0, 0]),
         ];
         for (error, bytes) in golden {

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heed::types::Bytes;
 use heed::{
@@ -15,18 +15,20 @@ use heed::{
     RwTxn, WithoutTls,
 };
 
+use super::copies::{Began, Copies, Copying, Source};
 use super::error::{OpenError, StorageError};
+use super::meta_page;
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: two now, with room for a log and others.
+/// Named databases that an environment can hold: five now, with room for others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
 const MAX_READERS: u32 = 512;
 
-type Table<'e> = Database<'e, Bytes, Bytes>;
+pub(super) type Table<'e> = Database<'e, Bytes, Bytes>;
 
 /// What LMDB says of its file and its readers.
 #[derive(Default)]
@@ -39,12 +41,24 @@ pub(super) struct Sizes {
     pub(super) max_readers: u64,
 }
 
+impl Sizes {
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.pages * self.page_bytes
+    }
+}
+
 /// The named databases.
 pub(super) struct Tables {
     /// Key to record.
     pub(super) records: Table<'static>,
     /// Expiry time and revision to key, for the records that end by themselves.
     pub(super) expiry: Table<'static>,
+    /// Revision to change: the log.
+    pub(super) changes: Table<'static>,
+    /// Number of a value and of a part to the part, for the values in parts.
+    pub(super) parts: Table<'static>,
+    /// State and number of each value in parts.
+    pub(super) values: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -52,8 +66,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 3] {
-        [self.records, self.expiry, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 6] {
+        [self.records, self.expiry, self.changes, self.parts, self.values, self.meta]
     }
 }
 
@@ -68,9 +82,8 @@ pub(super) enum End<R> {
 pub(super) struct Environment {
     /// Read by every transaction for as long as it is open, written to move the map or to take another file.
     gate: RwLock<Option<Opened>>,
-    /// How many copies are being written, each in a read transaction that lasts.
-    copies: Mutex<usize>,
-    copied: Condvar,
+    /// The copies that are being written, each in a read transaction that lasts.
+    copies: Copies,
     /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
     pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
@@ -86,53 +99,59 @@ struct Opened {
 type Gate<'e> = RwLockReadGuard<'e, Option<Opened>>;
 
 impl Opened {
-    fn open(
+    fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(MAX_DATABASES).max_readers(MAX_READERS);
         #[expect(unsafe_code, reason = "nobody else writes the file: the store's lock file is held")]
         // SAFETY: the map is only undefined when the file is changed behind LMDB's back. The caller holds the
         // store's lock file, so no other store has it open, and within this process heed refuses a second open.
         let env = unsafe { options.open(directory) }.map_err(|error| open_error(directory, error))?;
-        env.clear_stale_readers().map_err(|error| open_error(directory, error))?;
+        clear_stale_readers(&env).map_err(|error| open_error(directory, error))?;
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
+        let mut settled = None;
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
+                let changes = opener.create_database::<Bytes, Bytes>(transaction, Some("changes"))?;
+                let parts = opener.create_database::<Bytes, Bytes>(transaction, Some("parts"))?;
+                let values = opener.create_database::<Bytes, Bytes>(transaction, Some("values"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
-                Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
+                Ok(match settle(&meta, transaction) {
+                    Ok(found) => {
+                        settled = Some(found);
+                        CommitOrAbort::Commit((records, expiry, changes, parts, values, meta))
+                    }
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, meta }, env, is_lost: false })
+        let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+        let tables = Tables { records, expiry, changes, parts, values, meta };
+        let settled = settled.expect("what was committed was settled");
+        Ok((Self { tables, env, is_lost: false }, settled))
     }
 }
 
 impl Environment {
     /// Opens or creates the environment in `directory`, which nobody else has open.
     ///
-    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
-    pub(super) fn open(
+    /// `settle` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
-        let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self {
-            gate: RwLock::new(Some(opened)),
-            copies: Mutex::new(0),
-            copied: Condvar::new(),
-            pin: Mutex::new(None),
-        })
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
+        let (opened, settled) = Opened::open(directory, map_bytes, settle)?;
+        let environment =
+            Self { gate: RwLock::new(Some(opened)), copies: Copies::default(), pin: Mutex::new(None) };
+        Ok((environment, settled))
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -150,22 +169,46 @@ impl Environment {
         env.prepare_for_closing().wait();
         let swapped = swap();
         let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
-        *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
+        let (opened, ()) = opened.map_err(|error| StorageError::new("be opened again", error))?;
+        *gate = Some(opened);
         swapped.map_err(|error| StorageError::new("be compacted", error))
     }
 
     /// The gate for moving the map. Copies are waited for before it is asked for: who waits at it holds up all new readers.
     fn gate_alone(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
-        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let none = self.copied.wait_while(copies, |copies| *copies > 0);
         // Held until the gate is there, so that no copy begins in between.
-        let _none = none.unwrap_or_else(PoisonError::into_inner);
+        let _none = self.copies.wait_for_none();
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the map cannot be moved for a while.
     pub(super) fn is_being_copied(&self) -> bool {
-        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) > 0
+        self.copies.is_any()
+    }
+
+    /// A copy is being written until the result is dropped. One with a source may be given up.
+    pub(super) fn begin_copy(&self, source: Option<Arc<Source>>) -> Copying<'_> {
+        let began = Began { file_bytes: self.sizes().file_bytes(), transaction: self.last_transaction() };
+        self.copies.begin(began, source)
+    }
+
+    /// Gives up copies that a write needs to end: that hold back pages which were freed since, or where the map is to be
+    /// moved, all of them. Says whether there were some.
+    pub(super) fn give_up_copies(&self, moves_map: bool) -> bool {
+        let last = self.last_transaction();
+        self.copies.give_up(|began| moves_map || began.transaction < last)
+    }
+
+    /// Gives up copies for which the file has grown too far.
+    pub(super) fn give_up_outgrown_copies(&self) {
+        if self.copies.is_any() {
+            let file_bytes = self.sizes().file_bytes();
+            self.copies.give_up(|began| began.is_outgrown(file_bytes));
+        }
+    }
+
+    fn last_transaction(&self) -> u64 {
+        self.gate().as_ref().map_or(0, |opened| opened.env.info().last_txn_id as u64)
     }
 
     fn gate(&self) -> Gate<'_> {
@@ -179,8 +222,14 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
-        let transaction = opened.env.read_txn()?;
-        Ok(body(&transaction, &opened.tables))
+        let transaction = match opened.env.read_txn() {
+            // Others may have died with slots that nobody has taken back yet.
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) if clear_stale_readers(&opened.env)? > 0 => {
+                opened.env.read_txn()
+            }
+            begun => begun,
+        };
+        Ok(body(&transaction?, &opened.tables))
     }
 
     /// Runs `body` in a write transaction and commits what it changed; an error undoes everything.
@@ -238,23 +287,29 @@ impl Environment {
         self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The two pages that say which state is the last.
-    pub(super) fn meta_pages(&self) -> io::Result<Vec<u8>> {
+    /// The two pages that say which state is the last, and the root page that they lead to.
+    pub(super) fn synced_pages(&self) -> io::Result<(Vec<u8>, Option<meta_page::Page>)> {
         let gate = self.gate();
         let opened = usable(&gate).map_err(io::Error::other)?;
         let page_bytes = opened.env.unnamed_database_stat().page_size as usize;
-        let mut pages = vec![0; 2 * page_bytes];
         let file = opened.env.try_clone_inner_file().map_err(io::Error::other)?;
-        file.read_exact_at(&mut pages, 0)?;
-        Ok(pages)
+        let mut metas = vec![0; 2 * page_bytes];
+        file.read_exact_at(&mut metas, 0)?;
+        let root = meta_page::root_page(&metas, &file)?;
+        Ok((metas, root))
     }
 
-    /// Copies what is committed, at one moment, without free pages.
+    /// Copies what is committed, at one moment, without free pages. The caller has said that a copy begins.
     pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
-        let _copying = Copying::begin(self);
         let gate = self.gate();
         let opened = usable(&gate)?;
         opened.env.copy_to_file(file, CompactionOption::Enabled)
+    }
+
+    /// Takes back the slots of readers whose process has ended without giving them back; says how many.
+    pub(super) fn reclaim_readers(&self) -> Result<usize, heed::Error> {
+        let gate = self.gate();
+        clear_stale_readers(&usable(&gate)?.env)
     }
 
     /// The size of the map; 0 without one.
@@ -296,21 +351,12 @@ impl Environment {
     }
 }
 
-/// A copy is being written until this is dropped.
-struct Copying<'e>(&'e Environment);
-
-impl<'e> Copying<'e> {
-    fn begin(environment: &'e Environment) -> Self {
-        *environment.copies.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Self(environment)
+fn clear_stale_readers(env: &Env<WithoutTls>) -> Result<usize, heed::Error> {
+    let count = env.clear_stale_readers()?;
+    if count > 0 {
+        tracing::warn!(count, "slots of readers whose process was killed are free again");
     }
-}
-
-impl Drop for Copying<'_> {
-    fn drop(&mut self) {
-        *self.0.copies.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.copied.notify_all();
-    }
+    Ok(count)
 }
 
 fn usable<'e>(gate: &'e Gate<'_>) -> Result<&'e Opened, heed::Error> {

@@ -22,6 +22,11 @@ impl StorageError {
         Self { operation, cause: Arc::new(cause) }
     }
 
+    /// Whether the map had no room.
+    pub(super) fn is_full_map(&self) -> bool {
+        matches!(self.cause.downcast_ref(), Some(heed::MdbError::MapFull))
+    }
+
     pub(super) fn of_heed(operation: &'static str, error: heed::Error) -> Self {
         // heed's own error has no source and prints that of its cause: keep the cause.
         match error {
@@ -67,6 +72,13 @@ pub enum OpenError {
         path: PathBuf,
         /// What was found instead.
         reason: &'static str,
+    },
+    /// The file of the last sync belongs to another database than the one beside it: one of them was put there by hand, or the
+    /// database was changed by another program, or is damaged. All is left as it is.
+    #[error("{} belongs to another data.mdb than the one beside it: remove the one that is not to be used", path.display())]
+    SyncedApart {
+        /// The file of the last sync.
+        path: PathBuf,
     },
     /// An option is out of its bounds.
     #[error("the option {option} must be {bound}")]
@@ -127,13 +139,24 @@ pub enum ReadError {
         /// The newest version that is understood here.
         supported: u8,
     },
-    /// The value was stored under a higher limit than the one that holds now.
-    #[error("the stored value has {bytes} bytes, and the limit is {limit}")]
+    /// The value is longer than what is read as a whole: it may be read part by part.
+    #[error("the stored value has {bytes} bytes, and the limit of one read is {limit}")]
     ValueTooLarge {
         /// The length of the value.
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The value that was read part by part has been replaced or removed, and the rest of it is not kept any more.
+    #[error("the value was replaced or removed while it was read")]
+    Gone,
+    /// The value has fewer parts.
+    #[error("the value has {parts} parts, and no part {number}")]
+    NoSuchPart {
+        /// What was asked for, from 0.
+        number: u32,
+        /// How many parts there are.
+        parts: u32,
     },
     /// The database failed.
     #[error(transparent)]
@@ -210,12 +233,50 @@ pub enum WriteError {
     /// The write has a condition on a record that cannot be read.
     #[error("the record that the condition is about cannot be read")]
     Unreadable(#[source] RecordError),
+    /// The conditions of the writes that share the commit are on too much data, all of which would be read first. What was
+    /// read is remembered: tried again, it gets further.
+    #[error("the records that the conditions are about are too much to read at once")]
+    TooMuchToCheck,
     /// There is no room. Reads and removes go on.
     #[error("the store is full: {0}")]
     StoreFull(Full),
+    /// The step of writing a value part by part does not fit.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     /// The database failed. Whether the write was done shows when the store is opened again.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Why a step of writing a value part by part was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// There are too many at once.
+    #[error("{limit} values are being written part by part, which is the limit")]
+    TooMany {
+        /// [`MAX_UPLOADS`](super::MAX_UPLOADS).
+        limit: usize,
+    },
+    /// It was finished, given up or swept, or never begun.
+    #[error("there is no such upload, or none any more")]
+    NoSuchUpload,
+    /// Another part is to come first; or none, because the last one was shorter than the others.
+    #[error("the next part is {expected}, unless the last was short")]
+    OutOfOrder {
+        /// The number of the part.
+        expected: u32,
+    },
+    /// The part is empty or too long.
+    #[error("the part has {bytes} bytes; a part has 1 to {limit}")]
+    PartLength {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// What was written is not what was to be written.
+    #[error("what has come is not the value: its length or its checksum is another")]
+    Differs,
 }
 
 impl WriteError {

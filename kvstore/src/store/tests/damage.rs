@@ -111,11 +111,11 @@ fn a_store_of_a_later_version_is_refused_by_name_and_left_alone() {
         };
         store.environment().write(write).unwrap();
     };
-    set_version(&2_u32.to_le_bytes());
+    set_version(&3_u32.to_le_bytes());
     for _ in 0..2 {
         let error = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 2, supported: 1 }), "{error:?}");
-        assert_eq!(error.to_string(), "the store has format version 2, and this program reads up to 1");
+        assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2 }), "{error:?}");
+        assert_eq!(error.to_string(), "the store has format version 3, and this program reads up to 2");
     }
 }
 
@@ -166,5 +166,33 @@ fn a_file_cut_short_gives_errors_and_no_crash() {
             }
             assert!(lost > 0, "half of the file is gone");
         }
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_one_of_many_keys_is_that_keys_own_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put("raw", "some bytes").unwrap();
+    store.put("zstd", "some text, ".repeat(100)).unwrap();
+    store.put("sound", "still here").unwrap();
+    let keys = ["raw".into(), "sound".into(), "zstd".into()];
+    for damaged in ["raw", "zstd"] {
+        let key = damaged.as_bytes();
+        let sound = stored_record(&store, key);
+        for bit in 0..sound.len() * 8 {
+            let mut record = sound.clone();
+            record[bit / 8] ^= 1 << (bit % 8);
+            plant(&store, key, &record);
+            let entries = store.get_many(&keys, 2000).unwrap_or_else(|all| panic!("bit {bit}: {all:?}"));
+            for (of, entry) in keys.iter().zip(entries) {
+                match (of == damaged, entry) {
+                    (false, Ok(Some(_)))
+                    | (true, Err(ReadError::Damaged { .. } | ReadError::NewerFormat { .. })) => {}
+                    (_, other) => panic!("bit {bit} of {damaged}, {of:?}: {other:?}"),
+                }
+            }
+        }
+        plant(&store, key, &sound);
     }
 }

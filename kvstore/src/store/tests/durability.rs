@@ -10,7 +10,7 @@ use std::process::Command;
 use bytes::Bytes;
 
 use super::{noise, open};
-use crate::store::{Durability, OpenError, Store, StoreOptions, Write};
+use crate::store::{Durability, OpenError, Store, StoreOptions, Write, restore};
 
 const PAGE_BYTES: usize = 4096;
 const ROUNDS: u64 = 60;
@@ -22,7 +22,8 @@ const DIRECTORY_VARIABLE: &str = "STORE_DURABILITY_TEST_DIRECTORY";
 fn unsynced(directory: &Path) -> Store {
     let options = StoreOptions {
         durability: Durability::Interval { ms: 1000 },
-        initial_map_bytes: 1 << 20,
+        // It must not grow between a sync and the loss: growing syncs too.
+        initial_map_bytes: 8 << 20,
         ..StoreOptions::default()
     };
     Store::open(directory, options).unwrap()
@@ -205,4 +206,65 @@ fn a_note_that_is_damaged_is_refused_by_name() {
     fs::write(directory.path().join("synced"), &note[..100]).unwrap();
     let refused = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
     assert!(matches!(refused, OpenError::NotAStore { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_note_beside_another_database_is_refused_and_nothing_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let crash = |store: &str, to: &str| {
+        fs::create_dir(at(to)).unwrap();
+        for file in ["data.mdb", "synced"] {
+            fs::copy(at(store).join(file), at(to).join(file)).unwrap();
+        }
+    };
+    let store = unsynced(&at("store"));
+    write(&store, 1, 40);
+    store.sync().unwrap();
+    crash("store", "earlier");
+    write(&store, 2, 40);
+    store.sync().unwrap();
+    let synced = contents(&store).unwrap();
+    write(&store, 3, 10);
+    crash("store", "crashed");
+    let other = unsynced(&at("other"));
+    write(&other, 4, 40);
+    store.backup(&at("backup")).unwrap();
+    restore(&at("backup"), &at("restored")).unwrap();
+
+    let note = fs::read(at("crashed/synced")).unwrap();
+    for database in ["other", "earlier", "restored"] {
+        let mixed = at(&format!("mixed {database}"));
+        fs::create_dir(&mixed).unwrap();
+        fs::copy(at(database).join("data.mdb"), mixed.join("data.mdb")).unwrap();
+        fs::write(mixed.join("synced"), &note).unwrap();
+        let before = fs::read(mixed.join("data.mdb")).unwrap();
+        for _ in 0..2 {
+            let refused = Store::open(&mixed, StoreOptions::default()).unwrap_err();
+            assert!(matches!(refused, OpenError::SyncedApart { .. }), "{database}: {refused:?}");
+        }
+        assert_eq!(fs::read(mixed.join("data.mdb")).unwrap(), before);
+        // Who says that the database counts gets it.
+        fs::remove_file(mixed.join("synced")).unwrap();
+        assert!(!contents(&open(&mixed)).unwrap().is_empty());
+    }
+    assert_eq!(contents(&open(&at("crashed"))), Ok(synced));
+}
+
+#[test]
+fn a_note_of_the_first_version_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let store = unsynced(&at("store"));
+    write(&store, 1, 40);
+    store.sync().unwrap();
+    let synced = contents(&store).unwrap();
+    write(&store, 2, 10);
+    fs::create_dir(at("crashed")).unwrap();
+    fs::copy(at("store/data.mdb"), at("crashed/data.mdb")).unwrap();
+    let note = fs::read(at("store/synced")).unwrap();
+    let mut first = [&note[..8], &[1, 0, 0, 0], &note[12..16], &note[24..24 + 2 * PAGE_BYTES]].concat();
+    first.extend(crc32fast::hash(&first).to_le_bytes());
+    fs::write(at("crashed/synced"), first).unwrap();
+    assert_eq!(contents(&open(&at("crashed"))), Ok(synced));
 }

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::{noise, open, take_every_page};
-use crate::store::{Full, Store, WriteError};
+use super::{bare, noise, open, take_every_page};
+use crate::store::{Durability, Full, Store, StoreOptions, WriteError};
 
 const DIRECTORY_VARIABLE: &str = "STORE_FULL_DISK_TEST_DIRECTORY";
 
@@ -17,6 +17,11 @@ const DIRECTORY_VARIABLE: &str = "STORE_FULL_DISK_TEST_DIRECTORY";
 fn child() {
     let Some(directory) = env::var_os(DIRECTORY_VARIABLE) else { return };
     let directory = Path::new(&directory);
+    // What the first program left, with its room kept back for removes.
+    let old = directory.join("old");
+    fs::create_dir(&old).unwrap();
+    let old_count = bare::fill_old_store(&old, 1 << 20, &[0; 20]);
+    fs::write(old.join("reserve"), vec![0; 1 << 20]).unwrap();
     let store = open(&directory.join("store"));
     let mut count = 0_u32;
     let full = loop {
@@ -31,6 +36,20 @@ fn child() {
     let mut filler = File::create(directory.join("filler")).unwrap();
     while filler.write(&[1; 512]).is_ok_and(|written| written > 0) {}
     take_every_page(&store);
+
+    // On the same disk, without a table that is made when it is opened.
+    let opened = open(&old);
+    for number in 1..old_count {
+        assert!(opened.remove(number.to_string()).unwrap());
+    }
+    drop(opened);
+    fs::remove_dir_all(&old).unwrap();
+    while filler.write_all(&[0; 512]).is_ok() {}
+    // A note of the last sync needs room too.
+    drop(store);
+    let unsynced = StoreOptions { durability: Durability::Interval { ms: 1000 }, ..StoreOptions::default() };
+    drop(Store::open(&directory.join("store"), unsynced).unwrap());
+    let store = open(&directory.join("store"));
 
     for number in 0..count {
         assert_eq!(

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::{noise, take_every_page};
-use crate::store::{Applied, Full, Store, StoreOptions, Write, WriteError};
+use super::{bare, noise, open, take_every_page};
+use crate::store::{Applied, Durability, Full, Store, StoreOptions, Write, WriteError};
 
 fn options(max_size_bytes: usize) -> StoreOptions {
     StoreOptions { initial_map_bytes: 64 << 10, max_size_bytes, ..StoreOptions::default() }
@@ -183,5 +183,37 @@ fn a_lower_maximum_than_the_file_still_opens_reads_and_removes() {
     for number in 0..100_u32 {
         let removed = store.remove(number.to_string());
         assert!(matches!(removed, Ok(true)), "{number}: {removed:?}");
+    }
+}
+
+#[test]
+fn a_full_store_of_the_first_program_opens_reads_and_removes() {
+    let record = {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        store.put("0", "value").unwrap();
+        let read = store
+            .environment()
+            .read(|transaction, tables| tables.records.get(transaction, b"0").unwrap().unwrap().to_vec());
+        read.unwrap()
+    };
+    for durability in [Durability::Sync, Durability::Interval { ms: 1000 }] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { durability, ..options(1 << 20) };
+        let count = bare::fill_old_store(directory.path(), options.put_ceiling(), &record);
+        assert!(count > 50, "{count}");
+        let store = Store::open(directory.path(), options.clone()).unwrap();
+        assert_eq!(store.get(b"0").unwrap().unwrap().value, "value");
+        assert!(matches!(store.put("more", noise(1, 100_000)), Err(WriteError::StoreFull(_))));
+        assert!(store.environment().map_bytes() <= 1 << 20);
+        for number in 1..count {
+            let removed = store.remove(number.to_string());
+            assert!(matches!(removed, Ok(true)), "{number}: {removed:?}");
+        }
+        store.put("more", noise(1, 100_000)).unwrap();
+        drop(store);
+        let store = Store::open(directory.path(), options).unwrap();
+        assert_eq!(store.status().unwrap().entries, 2);
+        assert!(directory.path().join("data.mdb").metadata().unwrap().len() <= 1 << 20);
     }
 }

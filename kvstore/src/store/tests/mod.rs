@@ -1,6 +1,8 @@
 //! Tests of the whole store, through its public interface.
 
+mod bare;
 mod basics;
+mod changes;
 mod concurrency;
 mod crash;
 mod damage;
@@ -8,9 +10,14 @@ mod durability;
 mod expiry;
 mod full_disk;
 mod growth;
+mod long_reads;
 mod look;
 mod model;
+mod readers;
+mod stream_damage;
+mod streams;
 mod together;
+mod upgrade;
 mod upkeep;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ use std::thread;
 use bytes::Bytes;
 
 use super::{noise, open};
+use crate::store::checked::Checked;
 use crate::store::{
     Applied, Condition, Full, KeyError, ReadError, Store, StoreOptions, Stored, Together, Write, WriteError,
 };
@@ -129,4 +130,52 @@ fn each_of_many_keys_has_its_own_answer_and_they_share_a_limit() {
         store.get_many(&keys, 1399),
         Err(ReadError::ValueTooLarge { bytes: 1400, limit: 1399 })
     ));
+}
+
+#[test]
+fn conditions_on_large_values_are_read_in_bounded_parts_and_each_record_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for number in 0..8_u64 {
+        store.put(number.to_string(), noise(number, 300_000)).unwrap();
+    }
+    store.inner().writer.lock().unwrap().checked = Checked::within(700_000);
+    let checks = || {
+        (1..=8_u64).map(|revision| Write::Check {
+            key: (revision - 1).to_string().into(),
+            condition: Condition::Revision(revision),
+        })
+    };
+    // Two records at each attempt.
+    for refused in [2, 4, 6] {
+        match together(&store, checks().collect()).unwrap_err() {
+            WriteError::Together { index, cause } => {
+                assert!(matches!(*cause, WriteError::TooMuchToCheck), "{cause:?}");
+                assert_eq!(index, refused);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(together(&store, checks().collect()).unwrap().len(), 8);
+
+    // The bound is that of all writes that share a commit, and what is written anew is read anew.
+    for number in 0..4_u64 {
+        store.put(number.to_string(), noise(number, 300_000)).unwrap();
+    }
+    let each = store.apply(checks().collect());
+    for (index, judged) in each.iter().enumerate() {
+        match (index, judged) {
+            (0..2, Err(WriteError::Conflict { current: Some(9..=10) }))
+            | (2..4, Err(WriteError::TooMuchToCheck))
+            | (4..8, Ok(Applied::Checked { current: Some(5..=8) })) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // One that is longer than the bound is read when it is the first.
+    store.put("long", noise(1, 800_000)).unwrap();
+    let check = Write::Check { key: "long".into(), condition: Condition::Revision(13) };
+    let [first, second] = &store.apply(vec![check, checks().nth(2).unwrap()])[..] else { unreachable!() };
+    assert!(matches!(first, Ok(Applied::Checked { current: Some(13) })), "{first:?}");
+    assert!(matches!(second, Err(WriteError::TooMuchToCheck)), "{second:?}");
 }
