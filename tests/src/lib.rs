@@ -4,6 +4,7 @@
 //! - [`Proc`]: a program that runs until the test ends, its output captured.
 //! - [`Finished`]: how a program has ended.
 //! - [`Network`]: hosts with a network between them that loses what a test wants lost.
+//! - [`Mount`]: a small file system, or one whose disk fails.
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
 //! - [`linearizability`]: whether what clients of a store saw can be explained.
 //! - [`eventually`]: waits for a condition, with a deadline.
@@ -12,6 +13,7 @@
 //! Nothing here knows what the programs do.
 
 pub mod linearizability;
+mod mount;
 mod network;
 mod process;
 mod relay;
@@ -19,6 +21,7 @@ mod sandbox;
 mod skip;
 mod wait;
 
+pub use mount::Mount;
 pub use network::{Host, Network, Reception};
 pub use process::{Finished, Proc};
 pub use relay::{Pace, Relay};

@@ -96,7 +96,11 @@ impl Store {
         let mut file = files::create_file(&part.0).map_err(failed)?;
         self.make_room_to_grow()?;
         let copied = self.environment().copy_to(&mut file);
-        copied.map_err(|error| StorageError::of_heed("be copied", error))?;
+        copied.map_err(|error| match error {
+            // Of the two files, the one that is written has the room to run out.
+            heed::Error::Io(source) => failed(source),
+            other => StorageError::of_heed("be copied", other).into(),
+        })?;
         let mut content = File::open(&part.0).map_err(failed)?;
         let (length, checksum) = copy(&mut content, &mut io::sink(), u64::MAX).map_err(failed)?;
         file.write_all(&trailer(length, checksum)).map_err(failed)?;
