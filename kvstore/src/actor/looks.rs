@@ -69,6 +69,7 @@ fn store_stat(status: &Status) -> StoreStat {
         None => Fullness::HasRoom,
         Some(Full::MaxSize { .. }) => Fullness::AtMaxSize,
         Some(Full::Disk) => Fullness::DiskFull,
+        Some(Full::ReadOnly) => Fullness::ReadOnly,
     };
     let durability = match status.durability {
         store::Durability::Sync => Durability::Sync,

@@ -95,6 +95,8 @@ pub enum Fullness {
     AtMaxSize,
     /// The disk has no room left.
     DiskFull,
+    /// The file system takes no writes.
+    ReadOnly,
     /// A newer server's.
     Other(u64),
 }
@@ -153,6 +155,7 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             Fullness::HasRoom => 0,
             Fullness::AtMaxSize => 1,
             Fullness::DiskFull => 2,
+            Fullness::ReadOnly => 3,
             Fullness::Other(number) => number,
         };
         let (durability, interval_ms) = match stat.durability {
@@ -200,6 +203,7 @@ impl From<Vec<(u16, u64)>> for StoreStat {
                         0 => Fullness::HasRoom,
                         1 => Fullness::AtMaxSize,
                         2 => Fullness::DiskFull,
+                        3 => Fullness::ReadOnly,
                         other => Fullness::Other(other),
                     }
                 }

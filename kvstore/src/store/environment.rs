@@ -388,11 +388,17 @@ pub(super) fn read_copy<R>(
             let table = opener.open_database::<Bytes, Bytes>(transaction, name)?;
             table.ok_or_else(|| MdbError::NotFound.into())
         };
-        let records = (open(Some("records"))?, open(Some("expiry"))?, open(Some("changes"))?);
-        let parts = (open(Some("parts"))?, open(Some("values"))?, open(None)?);
-        Ok::<_, heed::Error>(CommitOrAbort::<_, heed::Error>::Commit((records, parts)))
+        let tables = (
+            open(Some("records"))?,
+            open(Some("expiry"))?,
+            open(Some("changes"))?,
+            open(Some("parts"))?,
+            open(Some("values"))?,
+            open(None)?,
+        );
+        Ok::<_, heed::Error>(CommitOrAbort::<_, heed::Error>::Commit(tables))
     })?;
-    let ((records, expiry, changes), (parts, values, meta)) = Result::from(tables)?;
+    let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
     let read = body(&env.read_txn()?, &Tables { records, expiry, changes, parts, values, meta });
     env.prepare_for_closing().wait();
     read

@@ -28,9 +28,6 @@ use crate::{
 /// How much is written at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// What a message has beside one value, at most.
-const MESSAGE_OVERHEAD_BYTES: u64 = 64 << 10;
-
 /// Writes the entries as lines of JSON
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -102,8 +99,7 @@ pub(in super::super) fn execute(args: &Args, settings: &Settings) -> Outcome {
 }
 
 async fn write_all(server: &Server, header: &Header, output: &mut Pieces, seen: &Seen) -> Outcome {
-    let max_value_bytes = server.max_value_bytes().saturating_sub(MESSAGE_OVERHEAD_BYTES);
-    let mut pages = Pages::begin(server.client.clone(), &header.prefix, max_value_bytes);
+    let mut pages = Pages::begin(server.client.clone(), &header.prefix, server.max_whole_value_bytes());
     let mut writer = Writer::new(header);
     let failed = |why| server.failure(&why, &Key::of(header.prefix.clone()));
     while let Some(found) = pages.next().await.map_err(failed)? {
