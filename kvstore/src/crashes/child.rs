@@ -19,8 +19,8 @@ use tokio::task::LocalSet;
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::failpoint::{self, Moment};
 use crate::store::{
-    Applied, BackupError, Condition, Durability, OpenError, ReadError, Store, StoreOptions, Together, Write,
-    WriteError,
+    Applied, BackupError, Condition, Durability, OpenError, ReadError, Store, StoreOptions, Together,
+    UploadDone, UploadStep, Write, WriteError,
 };
 
 const DIRECTORY: &str = "STORE_TEST_DIRECTORY";
@@ -29,6 +29,9 @@ const SEED: &str = "STORE_TEST_SEED";
 const STEPS: &str = "STORE_TEST_STEPS";
 /// Milliseconds between syncs; none where every commit does, and 0 where the store does as it likes.
 const INTERVAL: &str = "STORE_TEST_INTERVAL";
+
+/// Longer values are written in parts.
+const PART_BYTES: usize = 12 << 10;
 
 /// What a child with writers is to do.
 #[derive(Debug)]
@@ -163,9 +166,13 @@ fn find(directory: &OsString) -> Result<Found, String> {
 fn works() {
     let Some(work) = Work::of_environment() else { return };
     let output = Rc::new(Output::open(&work.output));
-    // A map that has to grow.
-    let options =
-        StoreOptions { initial_map_bytes: 64 << 10, durability: work.durability, ..StoreOptions::default() };
+    // A map that has to grow, and parts of which a value has several.
+    let options = StoreOptions {
+        initial_map_bytes: 64 << 10,
+        part_bytes: PART_BYTES,
+        durability: work.durability,
+        ..StoreOptions::default()
+    };
     let store = match Store::open(&work.directory, options) {
         Ok(store) => store,
         Err(error) => {
@@ -232,10 +239,18 @@ impl Writer {
     /// None where there is no answer, or nobody hears it.
     async fn step(&self, index: u32) -> Option<()> {
         let step = self.workload.step(self.number, index);
-        let outcome = match self.engine.write(self.write_of(&step)).await {
+        let outcome = match self.ask(self.write_of(&step)).await {
             Ok(applied) => Outcome::Done(revisions(applied)),
             Err(EngineError::Write(WriteError::Conflict { .. })) => Outcome::Conflict,
-            Err(_) => return None,
+            Err(error) => {
+                // Heard only where there is power, and so no reason for it.
+                drop(self.output.say(&format!(
+                    "no answer to {index} of {}: {}",
+                    self.number,
+                    all_causes(&error)
+                )));
+                return None;
+            }
         };
         let answer = Answer { writer: self.number, index, outcome };
         self.output.say(&answer.to_string()).ok()?;
@@ -246,6 +261,28 @@ impl Writer {
             }
         }
         Some(())
+    }
+
+    /// Does a write, that of a long value part by part.
+    async fn ask(&self, write: Write) -> Result<Applied, EngineError> {
+        let Write::Put { key, value, condition, ttl_ms } = write else {
+            return self.engine.write(write).await;
+        };
+        if value.len() <= PART_BYTES {
+            return self.engine.write(Write::Put { key, value, condition, ttl_ms }).await;
+        }
+        let step = async |step| self.engine.write(Write::Upload(step)).await;
+        let value_bytes = value.len() as u64;
+        let begun =
+            step(UploadStep::Begin { key: key.clone(), condition, value_bytes: Some(value_bytes) }).await?;
+        let Applied::Upload(UploadDone::Begun { upload, part_bytes }) = begun else {
+            unreachable!("an upload was begun: {begun:?}");
+        };
+        for (number, part) in (0..).zip(value.chunks(part_bytes as usize)) {
+            step(UploadStep::Part { upload, number, bytes: value.slice_ref(part) }).await?;
+        }
+        let checksum = crc32fast::hash(&value);
+        step(UploadStep::Finish { upload, key, condition, ttl_ms, value_bytes, checksum }).await
     }
 
     fn write_of(&self, step: &Step) -> Write {

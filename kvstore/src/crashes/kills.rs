@@ -1,5 +1,6 @@
 //! `kill -9` at random moments.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use ensemble_tests::{Proc, Random};
 
 use super::child::Work;
 use super::parent::{Said, at_once, copy, seeds, with_seed};
-use crate::store::Durability;
+use crate::store::{Durability, OpenError, Store, StoreOptions};
 
 /// Stores, each of which is killed many times.
 const STORES: u64 = 16;
@@ -40,11 +41,15 @@ fn kill(seed: u64) -> Result<(u64, u64), String> {
             durability,
             kill_at: None,
         };
+        let after = |error: String| format!("{error}, round {round} with {durability:?}");
         let child = Proc::start(work.command(), Vec::new());
         // Any moment will do: there is nothing to be waited for.
         thread::sleep(Duration::from_micros(random.below(LONGEST_LIFE_MS * 1000)));
+        if fs::read_to_string(&work.output).is_ok_and(|said| said.starts_with("open ")) {
+            let refused = Store::open(&work.directory, StoreOptions::default());
+            assert!(matches!(refused, Err(OpenError::InUse { .. })), "another process has it");
+        }
         child.crash();
-        let after = |error: String| format!("{error}, round {round} with {durability:?}");
         let said = Said::of_file(&work.output, durability).map_err(after)?;
         let left = copy(&work.directory);
         said.judge(&mut history, &work, &left.path().join("data"), place.path()).map_err(after)?;

@@ -45,10 +45,10 @@ fn kill_at(moment: Moment, seed: u64) -> Result<(), String> {
         let after =
             |error: String| format!("{error}, in round {round} with {:?} with {durability:?}", work.kill_at);
         let ended = Proc::start(work.command(), Vec::new()).finish();
+        let said = Said::of_file(&work.output, durability).map_err(after)?;
         if ended.status.signal() != Some(9) {
             return Err(after(format!("it was not killed: {ended:?}")));
         }
-        let said = Said::of_file(&work.output, durability).map_err(after)?;
         let left = copy(&work.directory);
         said.judge(&mut history, &work, &left.path().join("data"), place.path()).map_err(after)
     };

@@ -4,7 +4,6 @@ mod bare;
 mod basics;
 mod changes;
 mod concurrency;
-mod crash;
 mod damage;
 mod durability;
 mod expiry;
