@@ -13,7 +13,11 @@ use ensemble_tests::{
     linearizability::{Call, Condition, Operation, Outcome, Unexplained, check, check_revisions},
 };
 use rustix::process::Signal;
-use store_traffic::{Keys, Mistake, Recorded, Traffic};
+use store_traffic::{
+    clients::{Recorded, Traffic},
+    keys::Keys,
+    mistakes::Mistake,
+};
 
 /// Operations that are recorded in all.
 const OPERATIONS: usize = 100_000;

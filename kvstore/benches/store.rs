@@ -1,7 +1,9 @@
 //! The store against its floor, LMDB used bare through heed, on the same disk in the same run.
 //!
 //! All contenders take turns within each round, so that a busy machine hits them alike; the table gives the
-//! median of the rounds, their spread, and the median of the ratios to the floor within each round.
+//! median of the rounds, their spread, and the median of the ratios to the floor within each round. Another table shows
+//! what writers gain who share commits: how many puts all of them do for one of a writer that is alone, and for each sync
+//! of the disk, again round by round.
 //!
 //! `cargo bench -p ensemble-kvstore --bench store`; `BENCH_DIR` puts the files elsewhere than in the system's
 //! temporary directory, `BENCH_ROUNDS` sets the number of rounds.
@@ -66,6 +68,7 @@ fn main() {
         }
     }
     puts.print(&PUTS);
+    puts.print_ratios("puts that share a commit", &SHARED);
     gets.print(&GETS);
     bench.runtime.block_on(async {
         bench.engine.close().await;
@@ -92,6 +95,20 @@ fn keys() -> impl Iterator<Item = Vec<u8>> {
 /// Runs one contender for one round, and says how many operations it did.
 type Contender = (&'static str, fn(&Bench, &mut Random) -> usize);
 
+const ONE_WRITER: &str = "Engine, 1 writer";
+const SIXTEEN_WRITERS: &str = "Engine, 16 writers";
+const MANY_WRITERS: &str = "Engine, 256 writers";
+const RAW_SYNC: &str = "raw 4 KiB write and fdatasync";
+
+/// Whose puts are compared with what.
+const SHARED: [(&str, &str); 5] = [
+    (SIXTEEN_WRITERS, ONE_WRITER),
+    (MANY_WRITERS, ONE_WRITER),
+    (ONE_WRITER, RAW_SYNC),
+    (SIXTEEN_WRITERS, RAW_SYNC),
+    (MANY_WRITERS, RAW_SYNC),
+];
+
 /// The first is the floor.
 const PUTS: [Contender; 6] = [
     ("bare heed, 1 put per transaction", |bench, random| {
@@ -100,7 +117,7 @@ const PUTS: [Contender; 6] = [
         }
         SINGLE_PUTS
     }),
-    ("Engine, 1 writer", |bench, random| {
+    (ONE_WRITER, |bench, random| {
         bench.runtime.block_on(async {
             for _ in 0..SINGLE_PUTS {
                 bench.engine.put(random.key(), vec![7; VALUE_BYTES]).await.expect("there is room");
@@ -114,9 +131,9 @@ const PUTS: [Contender; 6] = [
         }
         SINGLE_PUTS
     }),
-    ("Engine, 16 writers", |bench, random| put_concurrently(bench, random, 16, 25)),
-    ("Engine, 256 writers", |bench, random| put_concurrently(bench, random, 256, 10)),
-    ("raw 4 KiB write and fdatasync", |bench, _| sync_raw(&bench.raw)),
+    (SIXTEEN_WRITERS, |bench, random| put_concurrently(bench, random, 16, 25)),
+    (MANY_WRITERS, |bench, random| put_concurrently(bench, random, 256, 10)),
+    (RAW_SYNC, |bench, _| sync_raw(&bench.raw)),
 ];
 
 /// The first is the floor.
@@ -276,6 +293,17 @@ impl Table {
             let (ratio, ..) = spread(ratios);
             let (median, lowest, highest) = spread(rates.clone());
             println!("{name:<34} {median:>10.0} {lowest:>10.0} {highest:>10.0} {ratio:>8.2}x");
+        }
+        println!();
+    }
+
+    fn print_ratios(&self, title: &str, pairs: &[(&'static str, &'static str)]) {
+        println!("{title:<54} {:>9} {:>9} {:>9}", "median", "lowest", "highest");
+        for (of, to) in pairs {
+            let ratios = self.rates[of].iter().zip(&self.rates[to]).map(|(of, to)| of / to).collect();
+            let (median, lowest, highest) = spread(ratios);
+            let name = format!("{of} : {to}");
+            println!("{name:<54} {median:>8.2}x {lowest:>8.2}x {highest:>8.2}x");
         }
         println!();
     }

@@ -94,6 +94,11 @@ impl Traffic {
         Self { shared, threads }
     }
 
+    /// What the time is, on the clock of the history.
+    pub(crate) fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
     /// How many operations are recorded so far.
     pub(crate) fn recorded(&self) -> usize {
         self.shared.recorded.load(Ordering::Relaxed)

@@ -57,3 +57,17 @@ pub(crate) fn number_of_value(value: &[u8]) -> Option<u64> {
     let number = text.split_once(' ')?.0.parse().ok()?;
     (value_of(number) == value).then_some(number)
 }
+
+/// Bytes that do not compress, the same for the same seed.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut noise: Vec<u8> = (0..bytes.div_ceil(8)).flat_map(|_| next()).collect();
+    noise.truncate(bytes);
+    noise
+}

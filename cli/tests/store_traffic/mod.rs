@@ -2,10 +2,6 @@
 //! room away meanwhile.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
-mod clients;
-mod keys;
-mod mistakes;
-
-pub(crate) use clients::{Recorded, Traffic};
-pub(crate) use keys::Keys;
-pub(crate) use mistakes::Mistake;
+pub(crate) mod clients;
+pub(crate) mod keys;
+pub(crate) mod mistakes;

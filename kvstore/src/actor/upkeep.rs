@@ -74,6 +74,7 @@ impl Handler<Backup> for KvStore {
             match done {
                 Ok(Ok(BackedUp { entries, revision, bytes })) => Ok(BackupDone { entries, revision, bytes }),
                 Ok(Err(BackupError::Exists { .. })) => Err(BackupRefused::Exists),
+                Ok(Err(BackupError::GivenUp)) => Err(BackupRefused::Store(StoreError::Outgrown)),
                 Ok(Err(BackupError::Io { source, .. })) => Err(BackupRefused::Io(source.to_string())),
                 Ok(Err(_)) => Err(BackupRefused::Store(StoreError::Storage)),
                 Err(cause) => Err(BackupRefused::Store(answer("backup", b"", &cause))),

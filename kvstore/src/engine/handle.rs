@@ -305,7 +305,7 @@ impl Shared {
         let (keeper, stop) = std::sync::mpsc::channel();
         let alive = self.threads.subscribe();
         thread::Builder::new().name("store-keeper".to_owned()).spawn(move || {
-            keeper::run(&store, &stop);
+            keeper::run(&store, &stop, keeper::RECLAIM_EVERY);
             drop(store);
             drop(alive);
         })?;

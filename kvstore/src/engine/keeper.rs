@@ -1,5 +1,6 @@
-//! The thread that does what nobody asks for: it collects entries that have ended, gives up uploads that were left, frees the
-//! parts of values that are gone, and syncs a store that does not do it at every commit.
+//! The thread that does what nobody asks for: it collects entries that have ended, gives up uploads that were left, frees
+//! the parts of values that are gone, syncs a store that does not do it at every commit, and takes the slots of readers
+//! back that were killed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,14 +11,19 @@ use crate::store::{COLLECTED_AT_ONCE, Store};
 /// How long an entry that has ended, which nobody sees any more, may take room.
 const COLLECT_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a reader that was killed may keep pages from being used again. Looking costs a system call for each other
+/// process that has a slot.
+pub(super) const RECLAIM_EVERY: Duration = Duration::from_secs(10);
+
 /// Works until the other end of `stop` is dropped.
-pub(super) fn run(store: &Store, stop: &Receiver<()>) {
+pub(crate) fn run(store: &Store, stop: &Receiver<()>, reclaim_every: Duration) {
     let sync_every = store.options().durability.sync_every();
     let mut sync_at = sync_every.map(|every| Instant::now() + every);
     let mut collect_at = Instant::now() + COLLECT_EVERY;
+    let mut reclaim_at = Instant::now() + reclaim_every;
     undisturbed(|| find_strays(store));
     loop {
-        let next = sync_at.map_or(collect_at, |sync_at| sync_at.min(collect_at));
+        let next = sync_at.map_or(collect_at, |sync_at| sync_at.min(collect_at)).min(reclaim_at);
         let waited = stop.recv_timeout(next.saturating_duration_since(Instant::now()));
         if waited != Err(RecvTimeoutError::Timeout) {
             return;
@@ -34,6 +40,10 @@ pub(super) fn run(store: &Store, stop: &Receiver<()>) {
             undisturbed(|| free(store, stop));
             collect_at = Instant::now() + COLLECT_EVERY;
         }
+        if Instant::now() >= reclaim_at {
+            undisturbed(|| reclaim(store));
+            reclaim_at = Instant::now() + reclaim_every;
+        }
     }
 }
 
@@ -46,6 +56,12 @@ fn undisturbed(work: impl FnOnce()) {
 fn sync(store: &Store) {
     if let Err(error) = store.sync() {
         tracing::error!(%error, cause = std::error::Error::source(&error), "the store could not be synced");
+    }
+}
+
+fn reclaim(store: &Store) {
+    if let Err(error) = store.reclaim_readers() {
+        tracing::warn!(%error, cause = std::error::Error::source(&error), "readers were not looked at");
     }
 }
 

@@ -16,5 +16,7 @@ mod tests;
 
 pub use error::EngineError;
 pub use handle::Engine;
+#[cfg(test)]
+pub(crate) use keeper::run as run_keeper;
 pub use options::EngineOptions;
 pub use pending::Pending;

@@ -72,6 +72,11 @@ pub enum StoreError {
     /// The store is closed, or just being closed.
     #[error("the store is closed")]
     Closed,
+    /// The copy was given up: it kept room from writes for longer than the store has.
+    #[error(
+        "the store outgrew its room while it was copied: try again when less is written, or to a faster disk"
+    )]
+    Outgrown,
     /// The database failed; the server's log says how.
     #[error("the store's database failed; the server's log says how")]
     Storage,
@@ -167,6 +172,7 @@ impl From<StoreError> for Coded {
             StoreError::NewerFormat { found, supported } => (8, found, supported),
             StoreError::Overloaded => (9, 0, 0),
             StoreError::Closed => (10, 0, 0),
+            StoreError::Outgrown => (32, 0, 0),
             StoreError::Storage => (11, 0, 0),
             StoreError::Internal => (12, 0, 0),
             StoreError::TooMany { count, limit } => (13, count, limit),
@@ -198,6 +204,7 @@ impl From<Coded> for StoreError {
             8 => Self::NewerFormat { found: first, supported: second },
             9 => Self::Overloaded,
             10 => Self::Closed,
+            32 => Self::Outgrown,
             11 => Self::Storage,
             12 => Self::Internal,
             13 => Self::TooMany { count: first, limit: second },
@@ -246,6 +253,7 @@ mod tests {
             (StoreError::NewerFormat { found: 2, supported: 1 }, vec![8, 2, 1]),
             (StoreError::Overloaded, vec![9, 0, 0]),
             (StoreError::Closed, vec![10, 0, 0]),
+            (StoreError::Outgrown, vec![32, 0, 0]),
             (StoreError::Storage, vec![11, 0, 0]),
             (StoreError::Internal, vec![12, 0, 0]),
             (StoreError::TooMany { count: 2, limit: 1 }, vec![13, 2, 1]),

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::clock::Clock;
+use super::copies::{CopyError, copy_through};
 use super::environment::DATA_FILE;
 use super::error::{OpenError, ReadError, StorageError};
 use super::files;
@@ -75,6 +76,10 @@ pub enum BackupError {
     /// The database in the backup could not be read.
     #[error("the database in the backup could not be read")]
     Read(#[from] ReadError),
+    /// The file was not written fast enough: the store kept all pages of its moment until it had no room for writes any
+    /// more, or had grown by its own length, or by 256 MiB where that is more.
+    #[error("the backup was given up, since the store outgrew its room while it was copied")]
+    GivenUp,
     /// The store could not be copied.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -83,6 +88,9 @@ pub enum BackupError {
 impl Store {
     /// Writes a backup to a new file: the store as it is at one moment, while reads and writes go on. The file appears
     /// whole or not at all.
+    ///
+    /// Meanwhile the store uses no page again that this moment needs, so that its file grows with every write. Writes come
+    /// first: a backup that would have them fail, or has the file grow too far, is given up.
     ///
     /// # Errors
     ///
@@ -95,10 +103,11 @@ impl Store {
         let failed = |source| BackupError::Io { done: "written", path: part.0.clone(), source };
         let mut file = files::create_file(&part.0).map_err(failed)?;
         self.make_room_to_grow()?;
-        let copied = self.environment().copy_to(&mut file);
-        copied.map_err(|error| StorageError::of_heed("be copied", error))?;
-        let mut content = File::open(&part.0).map_err(failed)?;
-        let (length, checksum) = copy(&mut content, &mut io::sink(), u64::MAX).map_err(failed)?;
+        let (length, checksum) = self.copy_out(&mut file).map_err(|error| match error {
+            CopyError::Storage(error) => BackupError::Storage(error),
+            CopyError::Io(source) => failed(source),
+            CopyError::GivenUp => BackupError::GivenUp,
+        })?;
         file.write_all(&trailer(length, checksum)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         // A link, unlike a renaming, never takes the place of another file.
@@ -113,6 +122,17 @@ impl Store {
             revision: status.revision,
             bytes: length + TRAILER_BYTES as u64,
         })
+    }
+
+    /// Writes the database; says how long it is, and its checksum.
+    pub(super) fn copy_out(&self, to: &mut impl io::Write) -> Result<(u64, u32), CopyError> {
+        let (mut length, mut hasher) = (0, crc32fast::Hasher::new());
+        copy_through(self.environment(), |piece| {
+            hasher.update(piece);
+            length += piece.len() as u64;
+            to.write_all(piece)
+        })?;
+        Ok((length, hasher.finalize()))
     }
 }
 

@@ -81,7 +81,10 @@ impl Inner {
 
     fn copy_to_new(&self) -> Result<(), Failure> {
         let mut file = files::create_file(&self.directory.join(NEW_FILE)).map_err(io_failure)?;
+        // Nothing is written meanwhile, so that nothing needs it to be given up.
+        let copying = self.environment.begin_copy(None);
         self.environment.copy_to(&mut file).map_err(|error| self.failure(error))?;
+        drop(copying);
         file.sync_all().map_err(|cause| self.failure(heed::Error::Io(cause)))
     }
 

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heed::types::Bytes;
 use heed::{
@@ -15,6 +15,7 @@ use heed::{
     RwTxn, WithoutTls,
 };
 
+use super::copies::{Began, Copies, Copying, Source};
 use super::error::{OpenError, StorageError};
 use super::meta_page;
 
@@ -38,6 +39,12 @@ pub(super) struct Sizes {
     pub(super) pages: u64,
     pub(super) readers: u64,
     pub(super) max_readers: u64,
+}
+
+impl Sizes {
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.pages * self.page_bytes
+    }
 }
 
 /// The named databases.
@@ -75,9 +82,8 @@ pub(super) enum End<R> {
 pub(super) struct Environment {
     /// Read by every transaction for as long as it is open, written to move the map or to take another file.
     gate: RwLock<Option<Opened>>,
-    /// How many copies are being written, each in a read transaction that lasts.
-    copies: Mutex<usize>,
-    copied: Condvar,
+    /// The copies that are being written, each in a read transaction that lasts.
+    copies: Copies,
     /// Open for as long as no page of its state is to be written over. Unlike all others it is outside of the gate.
     pin: Mutex<Option<RoTxn<'static, WithoutTls>>>,
 }
@@ -104,7 +110,7 @@ impl Opened {
         // SAFETY: the map is only undefined when the file is changed behind LMDB's back. The caller holds the
         // store's lock file, so no other store has it open, and within this process heed refuses a second open.
         let env = unsafe { options.open(directory) }.map_err(|error| open_error(directory, error))?;
-        env.clear_stale_readers().map_err(|error| open_error(directory, error))?;
+        clear_stale_readers(&env).map_err(|error| open_error(directory, error))?;
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
@@ -143,12 +149,8 @@ impl Environment {
         settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
     ) -> Result<(Self, R), OpenError> {
         let (opened, settled) = Opened::open(directory, map_bytes, settle)?;
-        let environment = Self {
-            gate: RwLock::new(Some(opened)),
-            copies: Mutex::new(0),
-            copied: Condvar::new(),
-            pin: Mutex::new(None),
-        };
+        let environment =
+            Self { gate: RwLock::new(Some(opened)), copies: Copies::default(), pin: Mutex::new(None) };
         Ok((environment, settled))
     }
 
@@ -174,16 +176,39 @@ impl Environment {
 
     /// The gate for moving the map. Copies are waited for before it is asked for: who waits at it holds up all new readers.
     fn gate_alone(&self) -> RwLockWriteGuard<'_, Option<Opened>> {
-        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let none = self.copied.wait_while(copies, |copies| *copies > 0);
         // Held until the gate is there, so that no copy begins in between.
-        let _none = none.unwrap_or_else(PoisonError::into_inner);
+        let _none = self.copies.wait_for_none();
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the map cannot be moved for a while.
     pub(super) fn is_being_copied(&self) -> bool {
-        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) > 0
+        self.copies.is_any()
+    }
+
+    /// A copy is being written until the result is dropped. One with a source may be given up.
+    pub(super) fn begin_copy(&self, source: Option<Arc<Source>>) -> Copying<'_> {
+        let began = Began { file_bytes: self.sizes().file_bytes(), transaction: self.last_transaction() };
+        self.copies.begin(began, source)
+    }
+
+    /// Gives up copies that a write needs to end: that hold back pages which were freed since, or where the map is to be
+    /// moved, all of them. Says whether there were some.
+    pub(super) fn give_up_copies(&self, moves_map: bool) -> bool {
+        let last = self.last_transaction();
+        self.copies.give_up(|began| moves_map || began.transaction < last)
+    }
+
+    /// Gives up copies for which the file has grown too far.
+    pub(super) fn give_up_outgrown_copies(&self) {
+        if self.copies.is_any() {
+            let file_bytes = self.sizes().file_bytes();
+            self.copies.give_up(|began| began.is_outgrown(file_bytes));
+        }
+    }
+
+    fn last_transaction(&self) -> u64 {
+        self.gate().as_ref().map_or(0, |opened| opened.env.info().last_txn_id as u64)
     }
 
     fn gate(&self) -> Gate<'_> {
@@ -197,8 +222,14 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
-        let transaction = opened.env.read_txn()?;
-        Ok(body(&transaction, &opened.tables))
+        let transaction = match opened.env.read_txn() {
+            // Others may have died with slots that nobody has taken back yet.
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) if clear_stale_readers(&opened.env)? > 0 => {
+                opened.env.read_txn()
+            }
+            begun => begun,
+        };
+        Ok(body(&transaction?, &opened.tables))
     }
 
     /// Runs `body` in a write transaction and commits what it changed; an error undoes everything.
@@ -268,12 +299,17 @@ impl Environment {
         Ok((metas, root))
     }
 
-    /// Copies what is committed, at one moment, without free pages.
+    /// Copies what is committed, at one moment, without free pages. The caller has said that a copy begins.
     pub(super) fn copy_to(&self, file: &mut std::fs::File) -> Result<(), heed::Error> {
-        let _copying = Copying::begin(self);
         let gate = self.gate();
         let opened = usable(&gate)?;
         opened.env.copy_to_file(file, CompactionOption::Enabled)
+    }
+
+    /// Takes back the slots of readers whose process has ended without giving them back; says how many.
+    pub(super) fn reclaim_readers(&self) -> Result<usize, heed::Error> {
+        let gate = self.gate();
+        clear_stale_readers(&usable(&gate)?.env)
     }
 
     /// The size of the map; 0 without one.
@@ -315,21 +351,12 @@ impl Environment {
     }
 }
 
-/// A copy is being written until this is dropped.
-struct Copying<'e>(&'e Environment);
-
-impl<'e> Copying<'e> {
-    fn begin(environment: &'e Environment) -> Self {
-        *environment.copies.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Self(environment)
+fn clear_stale_readers(env: &Env<WithoutTls>) -> Result<usize, heed::Error> {
+    let count = env.clear_stale_readers()?;
+    if count > 0 {
+        tracing::warn!(count, "slots of readers whose process was killed are free again");
     }
-}
-
-impl Drop for Copying<'_> {
-    fn drop(&mut self) {
-        *self.0.copies.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.copied.notify_all();
-    }
+    Ok(count)
 }
 
 fn usable<'e>(gate: &'e Gate<'_>) -> Result<&'e Opened, heed::Error> {

@@ -458,6 +458,7 @@ impl Inner {
                 Err(error) => self.failure(error),
             };
             let may_retry = match failure {
+                Failure::MapFull | Failure::DiskFull if self.give_up_copies(&failure, ceiling) => true,
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
                     self.grow(writer, needed_bytes, ceiling)?
@@ -477,6 +478,12 @@ impl Inner {
                 keep = Keep::Nothing;
             }
         }
+    }
+
+    /// Gives up backups that keep writes from finding room. Says whether there were some.
+    fn give_up_copies(&self, failure: &Failure, ceiling: usize) -> bool {
+        let moves_map = matches!(failure, Failure::MapFull) && self.environment.map_bytes() < ceiling;
+        self.environment.give_up_copies(moves_map)
     }
 
     /// Gives removes what is kept back on the disk for them; says whether there was something.

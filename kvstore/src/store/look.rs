@@ -24,6 +24,9 @@ const MAX_PAGE_BYTES: usize = 64 << 10;
 /// How many records one page looks at: those that have ended are no keys of it.
 const MAX_LOOKED_AT: usize = 10 * MAX_PAGE_KEYS;
 
+/// What one page reads of records to find out whether they have ended: others are not kept from using free room for long.
+const MAX_READ_BYTES: usize = 16 << 20;
+
 /// What an entry of a page counts beside its key.
 const PAGE_ENTRY_BYTES: usize = 40;
 
@@ -181,6 +184,16 @@ impl Store {
             durability: options.durability,
         })
     }
+
+    /// Takes back the slots of readers of other processes that were killed, which keep pages from being used again; says how
+    /// many there were. Opening does so too, and an [`Engine`](crate::engine::Engine) every ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the database fails.
+    pub fn reclaim_readers(&self) -> Result<usize, StorageError> {
+        self.environment().reclaim_readers().map_err(failed)
+    }
 }
 
 fn page(
@@ -197,7 +210,7 @@ fn page(
         _ => Bound::Included(prefix),
     };
     let mut page = Page { keys: Vec::new(), next: None };
-    let mut bytes = 0;
+    let (mut bytes, mut read_bytes) = (0, 0);
     for (looked_at, entry) in tables.records.range(transaction, &(from, Bound::Unbounded))?.enumerate() {
         let (key, record) = entry?;
         if !key.starts_with(prefix) {
@@ -208,7 +221,8 @@ fn page(
             break;
         }
         if record_has_ended(key, record, now_ms) {
-            if looked_at >= MAX_LOOKED_AT {
+            read_bytes += record.len();
+            if looked_at >= MAX_LOOKED_AT || read_bytes >= MAX_READ_BYTES {
                 page.next = Some(Bytes::copy_from_slice(key));
                 break;
             }

@@ -13,6 +13,7 @@ mod checked;
 mod clock;
 mod compact;
 mod compression;
+mod copies;
 mod environment;
 mod error;
 mod expiry;

@@ -9,6 +9,9 @@ use super::handle::{Inner, Writer};
 use super::options::StoreOptions;
 use super::synced;
 
+/// The room that a map has at least when a copy begins: twice as much, for as long as the maximum allows it.
+const ROOM_TO_GROW_BYTES: usize = 128 << 20;
+
 /// How much the file may grow between two sync points: room that is freed meanwhile is not used again.
 const MAX_GROWTH_BYTES: u64 = 64 << 20;
 
@@ -46,9 +49,11 @@ impl Inner {
         self.mark(writer)
     }
 
-    /// Takes note of a commit. A file that has grown much is synced, which makes room usable again.
+    /// Takes note of a commit. A file that has grown much is synced, which makes room usable again, and a copy for which it
+    /// has grown too far is given up.
     pub(super) fn note_commit(&self, writer: &mut Writer) {
         writer.has_unsynced = true;
+        self.environment.give_up_outgrown_copies();
         let Some(before) = writer.synced_file_bytes else { return };
         if self.file_bytes().saturating_sub(before) >= MAX_GROWTH_BYTES
             && let Err(error) = self.sync_point(writer)
@@ -72,7 +77,7 @@ impl Inner {
     pub(super) fn make_room_to_grow(&self) -> Result<(), StorageError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let file_bytes = usize::try_from(self.file_bytes()).unwrap_or(usize::MAX);
-        let wanted = StoreOptions::grown_map(file_bytes, 0, self.options.put_ceiling());
+        let wanted = StoreOptions::grown_map(file_bytes, ROOM_TO_GROW_BYTES, self.options.put_ceiling());
         if wanted <= self.environment.map_bytes() {
             return Ok(());
         }
@@ -90,8 +95,7 @@ impl Inner {
     }
 
     fn file_bytes(&self) -> u64 {
-        let sizes = self.environment.sizes();
-        sizes.pages * sizes.page_bytes
+        self.environment.sizes().file_bytes()
     }
 }
 

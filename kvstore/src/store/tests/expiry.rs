@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::noise;
 use crate::store::clock::Clock;
 use crate::store::environment::End;
 use crate::store::handle::Revisions;
@@ -224,4 +225,21 @@ proptest! {
         let timed_keys = model.values().flatten().count() as u64;
         prop_assert_eq!(timed.in_tables(), (model.len() as u64, timed_keys));
     }
+}
+
+#[test]
+fn a_page_passes_over_few_long_records_that_have_ended() {
+    let timed = Timed::new();
+    for number in 0..5_u64 {
+        let value = noise(number, 6 << 20).into();
+        let condition = Condition::Always;
+        let ttl_ms = Some(10);
+        timed.write(Write::Put { key: format!("k{number}").into(), value, condition, ttl_ms }).unwrap();
+    }
+    timed.put("last", None);
+    timed.pass(10);
+    let first = timed.store.list(b"", None, 1000).unwrap();
+    assert_eq!((first.keys.len(), first.next.as_deref()), (0, Some(&b"k2"[..])));
+    let second = timed.store.list(b"", first.next.as_deref(), 1000).unwrap();
+    assert_eq!((second.keys.len(), second.next), (1, None));
 }
