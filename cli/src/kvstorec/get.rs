@@ -2,19 +2,26 @@
 //!
 //! JSON: `{"key": TEXT, "revision": NUMBER, "value_hex": HEX}`; `key_hex` instead of `key` where that is no text.
 
+use std::cell::Cell;
+
+use kvstore::ValueStream;
 use serde::Serialize;
+use tokio::signal;
 
 use super::{
     cli::{Output, Place},
     key::{JsonKey, hex},
-    store::with_store,
+    put::WHOLE_BYTES,
+    store::{Store, interrupted, share, with_store},
 };
-use crate::{exit::Outcome, files, printer, settings::Settings};
+use crate::{exit::Outcome, files, pieces::Pieces, printer, progress, settings::Settings};
 
 /// Gets the bytes stored under a key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The exit code is 3 when there is no such key, and 0 when its value is empty.
+The exit code is 3 when there is no such key, and 0 when its value is empty. A value that is longer than the
+memory is no matter. When it is replaced meanwhile, it comes as it was; what was written to standard output is
+the whole value only when the exit code is 0.
 
 Examples:
   $ kvstorec get foo.json
@@ -34,18 +41,86 @@ struct Got<'a> {
     value_hex: String,
 }
 
+/// How a line of JSON ends whose last member is empty: what comes there goes before it.
+const JSON_END: &[u8] = b"\"}\n";
+
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
-        let got =
-            store.getting(store.client().get(store.key.bytes())).await.map_err(|why| store.failure(&why))?;
-        let value = got.ok_or_else(|| store.no_such_key())?;
+        let mut value = store.get_stream().await?;
         let printer = settings.printer();
         let output = &args.output.output;
-        if printer.is_json() {
-            let value_hex = hex(&value.bytes);
-            let got = Got { key: store.key.in_json(), revision: value.revision, value_hex };
-            return files::write(output, &printer::json_line(&got)?, printer);
+        let taken = Cell::new(0);
+        let is_json = printer.is_json();
+        let mut copy = Copy { store: &store, value: &mut value, is_json, taken: &taken };
+        if copy.value.value_bytes() <= WHOLE_BYTES {
+            return files::write(output, &copy.whole().await?, printer);
         }
-        files::write(output, &value.bytes, printer)
+        let mut pieces = Pieces::begin(output)?;
+        match copy.in_pieces(&mut pieces).await {
+            Ok(()) => pieces.finish().await,
+            Err(failure) => {
+                pieces.abandon().await;
+                Err(failure)
+            }
+        }
     })
+}
+
+/// A value on its way to the output.
+struct Copy<'a> {
+    store: &'a Store,
+    value: &'a mut ValueStream,
+    is_json: bool,
+    taken: &'a Cell<u64>,
+}
+
+impl Copy<'_> {
+    /// All of the output.
+    async fn whole(&mut self) -> Outcome<Vec<u8>> {
+        let (mut content, end) = self.around()?;
+        while let Some(piece) = self.next().await? {
+            content.extend_from_slice(&piece);
+        }
+        content.extend_from_slice(&end);
+        Ok(content)
+    }
+
+    async fn in_pieces(&mut self, output: &mut Pieces) -> Outcome {
+        let (total, taken) = (self.value.value_bytes(), self.taken);
+        let text = async || share("getting", taken.get(), Some(total));
+        let work = async {
+            let (begin, end) = self.around()?;
+            output.write(begin).await?;
+            while let Some(piece) = self.next().await? {
+                output.write(piece).await?;
+            }
+            output.write(end).await
+        };
+        let work = async {
+            tokio::select! {
+                done = work => done,
+                _ = signal::ctrl_c() => Err(interrupted("what was written is not the whole value")),
+            }
+        };
+        progress::showing(text, work).await
+    }
+
+    /// What goes before the value and behind it.
+    fn around(&self) -> Outcome<(Vec<u8>, Vec<u8>)> {
+        if !self.is_json {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let (revision, value_hex) = (self.value.revision(), String::new());
+        let mut line = printer::json_line(&Got { key: self.store.key.in_json(), revision, value_hex })?;
+        let end = line.split_off(line.len() - JSON_END.len());
+        Ok((line, end))
+    }
+
+    async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
+        let piece = self.value.next().await.map_err(|why| self.store.failure(&why))?;
+        Ok(piece.map(|piece| {
+            self.taken.set(self.taken.get() + piece.len() as u64);
+            if self.is_json { hex(&piece).into_bytes() } else { piece.into() }
+        }))
+    }
 }
