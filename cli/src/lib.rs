@@ -17,6 +17,7 @@ mod echo;
 mod exit;
 mod files;
 mod human;
+mod input;
 mod kvstorec;
 mod log_file;
 mod logging;

@@ -52,5 +52,5 @@ mod role;
 pub mod store;
 
 pub use actor::{ACTOR, KvStore};
-pub use client::{Client, ClientError, PutOptions, put_time};
+pub use client::{Client, ClientError, PutOptions, ValueStream, put_time};
 pub use role::KvStoreRole;

@@ -80,6 +80,7 @@ fn of_key<'a>(key: &'a Key, stat: &KeyStat) -> OfKey<'a> {
     let codec = match stat.codec {
         StoredAs::Raw => "raw".to_owned(),
         StoredAs::Zstd => "zstd".to_owned(),
+        StoredAs::Parts => "parts".to_owned(),
         StoredAs::Other(number) => format!("codec {number}"),
         other => format!("{other:?}"),
     };
