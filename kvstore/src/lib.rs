@@ -43,11 +43,13 @@
 mod actor;
 mod client;
 pub mod engine;
+mod history;
 pub mod messages;
 pub mod object;
 mod role;
 pub mod store;
 
 pub use actor::{ACTOR, KvStore};
-pub use client::{Client, ClientError, PutOptions, put_time};
+pub use client::{Client, ClientError, Position, PutOptions, WatchError, WatchFrom, Watching, put_time};
+pub use history::{History, NoHistory};
 pub use role::KvStoreRole;

@@ -18,12 +18,13 @@ use super::{
     answers::answer,
     reads::{Reading, Reads},
     scans::Scans,
+    watching::Watchers,
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
         Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove,
-        RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
+        RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify, Watch,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -46,6 +47,7 @@ pub struct KvStore {
     engine: Engine,
     pub(super) reads: Reads,
     pub(super) scans: Scans,
+    watchers: Watchers,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -68,15 +70,22 @@ impl KvStore {
             max_value_bytes: store.options().max_value_bytes as u64,
         };
         let max_value_bytes = store.options().max_value_bytes;
+        let committed = store.committed();
         let engine = Engine::start(store, options)?;
         let reads = Reads::new(engine.clone(), max_value_bytes);
         let scans = Scans::new(engine.clone());
-        Ok(Self { engine, reads, scans, limits, stage: Stage::Open })
+        let watchers = Watchers::new(reads.clone(), committed);
+        Ok(Self { engine, reads, scans, watchers, limits, stage: Stage::Open })
     }
 
     /// The engine, through which the store can be used, and closed, without the actor.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Those who watch.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// Starts the actor on this thread, to be exported with all the messages it takes.
@@ -92,6 +101,7 @@ impl KvStore {
             .message::<List>()
             .message::<StatKey>()
             .message::<Stat>()
+            .message::<Watch>()
             .message::<Verify>()
             .message::<Backup>()
             .message::<Compact>()

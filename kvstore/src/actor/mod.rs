@@ -7,8 +7,11 @@ mod answers;
 mod handlers;
 mod looks;
 mod many;
+mod places;
 mod reads;
 mod scans;
 mod upkeep;
+mod waiters;
+mod watching;
 
 pub use handlers::{ACTOR, KvStore};

@@ -164,6 +164,10 @@ impl Client {
         self.put(key, object.to_bytes().map_err(ClientError::TooDeep)?).await
     }
 
+    pub(super) fn remote(&self) -> &RemoteAddr {
+        &self.remote
+    }
+
     /// Spares a long value the way when it would be refused; says how much time its put has.
     pub(super) async fn check_length(&self, bytes: usize) -> Result<Duration, ClientError> {
         let time = self.time_for(bytes);

@@ -12,6 +12,7 @@
 //! | [`List`] | `kvstore.list` | codec | codec |
 //! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
+//! | [`Watch`] | `kvstore.changes` | codec | by hand: see there |
 //! | [`Verify`] | `kvstore.verify` | codec | codec |
 //! | [`Backup`] | `kvstore.backup` | codec | codec |
 //! | [`Compact`] | `kvstore.compact` | codec | codec |
@@ -35,6 +36,7 @@ mod remove;
 mod remove_if;
 mod stat;
 mod verify;
+mod watch;
 mod wire;
 
 pub use apply::{Apply, ApplyRefused, Done, Op};
@@ -52,3 +54,6 @@ pub use remove::{Remove, RemoveDone};
 pub use remove_if::RemoveIf;
 pub use stat::{Durability, Fullness, KeyStat, Stat, StatKey, StoreStat, StoredAs};
 pub use verify::{DamagedKey, VerifiedPart, Verify};
+pub use watch::{
+    Attached, Change, ChangeKind, Changes, MAX_WAIT_MS, MAX_WATCHES, MAX_WATCHES_OF_ONE, Watch, WatchRefused,
+};

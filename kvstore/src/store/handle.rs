@@ -17,12 +17,12 @@ use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::history::History;
 use super::opening::{create_directory, is_full_disk, lock_directory, open_environment, sync_directory};
 use super::options::StoreOptions;
 use super::record::Header;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
+use crate::history::History;
 
 const BALLAST_FILE: &str = "reserve";
 

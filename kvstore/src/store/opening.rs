@@ -11,8 +11,8 @@ use super::environment::Environment;
 use super::error::OpenError;
 use super::files;
 use super::format;
-use super::history::History;
 use super::options::StoreOptions;
+use crate::history::History;
 
 const LOCK_FILE: &str = "store.lock";
 /// A lock that was just let go may be held for a moment more, by a child that this process has forked and that has not
