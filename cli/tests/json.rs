@@ -67,7 +67,7 @@ fn of_the_commands_about_servers() {
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": [
-                "kvstore.apply", "kvstore.backup", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
+                "kvstore.apply", "kvstore.backup", "kvstore.changes", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
                 "kvstore.put", "kvstore.put-with", "kvstore.remove", "kvstore.remove-if", "kvstore.stat",
                 "kvstore.stat-key", "kvstore.verify",
             ],

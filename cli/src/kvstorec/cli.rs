@@ -8,7 +8,7 @@ use kvstore::PutOptions;
 
 use super::{
     apply, backup, compact, get, get_many, get_object, key::Key, list, put, put_object, remove, restore,
-    stat, verify,
+    stat, verify, watch,
 };
 use crate::{
     command::{completions, man},
@@ -60,6 +60,7 @@ enum Command {
     Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
+    Watch(watch::Args),
     Verify(verify::Args),
     Backup(backup::Args),
     Restore(restore::Args),
@@ -214,6 +215,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::execute(&args, &load()?),
         Command::List(args) => list::execute(&args, &load()?),
         Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Watch(args) => watch::execute(&args, &load()?),
         Command::Verify(args) => verify::execute(&args, &load()?),
         Command::Backup(args) => backup::execute(&args, &load()?),
         Command::Restore(args) => restore::execute(&args, &load()?),

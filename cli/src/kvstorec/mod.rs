@@ -16,5 +16,6 @@ mod restore;
 mod stat;
 mod store;
 mod verify;
+mod watch;
 
 pub use cli::main;
