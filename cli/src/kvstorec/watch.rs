@@ -28,13 +28,14 @@ use crate::{
 /// Shows what changes, as it happens
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each change is a line that begins with its revision: a key was put, removed, or has expired. They come in their
-order, each once. It goes on until Ctrl-C, also while the server is away or restarts.
+Each change is a line that begins with its revision: a key was put, removed, or has expired. They
+come in their order, each once. It goes on until Ctrl-C, also while the server is away or restarts.
 
-The store keeps the last changes, as many as `kvstorec stat` says. When those that come next are no longer kept, or
-when the server has lost writes in a crash or was restored from a backup, it says so and the exit code is 6.
+The store keeps the last changes, as many as `kvstorec stat` says. When those that come next are
+no longer kept, or when the server has lost writes in a crash or was restored from a backup, it
+says so and the exit code is 6.
 
-A value is shown as keys are, and is that of the put; a put that has been replaced when it is shown has none.
+A value is shown as keys are. It is that of the put: one that was replaced meanwhile is not shown.
 
 Examples:
   $ kvstorec watch users/ --values
