@@ -12,7 +12,7 @@ use crate::{
     printer::Printer,
 };
 
-fn is_standard(path: &Path) -> bool {
+pub(crate) fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
@@ -80,10 +80,10 @@ fn replace(target: &Path, content: &[u8], permissions: Option<fs::Permissions>) 
 }
 
 /// The path of a file that is removed again, unless it has been moved to its place.
-struct Temporary(PathBuf);
+pub(crate) struct Temporary(pub(crate) PathBuf);
 
 impl Temporary {
-    fn beside(target: &Path) -> Self {
+    pub(crate) fn beside(target: &Path) -> Self {
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{}.tmp", std::process::id()));

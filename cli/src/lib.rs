@@ -21,6 +21,7 @@ mod kvstorec;
 mod log_file;
 mod logging;
 mod options;
+mod pieces;
 mod printer;
 mod progress;
 mod roles;

@@ -64,7 +64,8 @@ pub(crate) fn json_line<T: Serialize>(value: &T) -> Outcome<Vec<u8>> {
     Ok(text)
 }
 
-fn output_failure(cause: &io::Error) -> Failure {
+/// Why standard output takes no more.
+pub(crate) fn output_failure(cause: &io::Error) -> Failure {
     if cause.kind() == io::ErrorKind::BrokenPipe {
         return Failure::OutputClosed;
     }

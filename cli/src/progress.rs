@@ -2,6 +2,7 @@
 //! that goes away again. Nothing is written where standard error is no terminal.
 
 use std::{
+    fmt,
     future::Future,
     io::{self, IsTerminal, Write},
     pin::pin,
@@ -14,6 +15,12 @@ use rustix::termios::tcgetwinsize;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Goes to the beginning of the line, and clears it.
+const CLEAR: &str = "\r\u{1b}[K";
+
+/// How many characters a bar has.
+const BAR_WIDTH: usize = 20;
 
 /// Where the size of a terminal is not known.
 const DEFAULT_WIDTH: usize = 80;
@@ -49,6 +56,21 @@ pub(crate) async fn showing<T>(text: impl AsyncFn() -> String, work: impl Future
     }
 }
 
+/// How much of something is done, as a bar with its share: `[########------------]  41 %`.
+pub(crate) fn bar(done: u64, total: u64) -> String {
+    let share = if total == 0 { 1.0 } else { done.min(total) as f64 / total as f64 };
+    let filled = (share * BAR_WIDTH as f64) as usize;
+    // All of it is not done before it is.
+    let percent = (share * 100.0) as u64;
+    format!("[{}{}] {percent:>3} %", "#".repeat(filled), "-".repeat(BAR_WIDTH - filled))
+}
+
+/// A line for standard error that comes while something is shown there.
+pub(crate) fn aside(line: fmt::Arguments<'_>) {
+    let begin = if io::stderr().is_terminal() { CLEAR } else { "" };
+    crate::printer::complain(format_args!("{begin}{line}"));
+}
+
 /// The line on the terminal. It is cleared when this is dropped, which is before anything else is written there.
 struct Line {
     is_shown: bool,
@@ -62,7 +84,7 @@ impl Line {
         // A line as wide as the terminal would begin the next one.
         let text: String = text.chars().take(width.saturating_sub(1)).collect();
         self.is_shown = true;
-        self.write(&format!("\r\u{1b}[K{text}"));
+        self.write(&format!("{CLEAR}{text}"));
     }
 
     fn write(&self, text: &str) {
@@ -76,7 +98,26 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.is_shown {
-            self.write("\r\u{1b}[K");
+            self.write(CLEAR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_when_all_is_done_and_not_before() {
+        for (done, total, expected) in [
+            (0, 10, "[--------------------]   0 %"),
+            (1, 2, "[##########----------]  50 %"),
+            (999, 1000, "[###################-]  99 %"),
+            (10, 10, "[####################] 100 %"),
+            (11, 10, "[####################] 100 %"),
+            (0, 0, "[####################] 100 %"),
+        ] {
+            assert_eq!(bar(done, total), expected);
         }
     }
 }

@@ -5,16 +5,17 @@
 //! instead of `key` where that is no text.
 
 use kvstore::messages::{Condition, Done, Op};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     cli::{Input, Reach},
-    key::{JsonKey, Key, parse_hex},
+    key::{JsonKey, Key},
+    lines::{LineError, Members},
     store::with_server,
 };
 use crate::{
     exit::{Code, Failure, Outcome},
-    files,
+    files, human,
     settings::Settings,
 };
 
@@ -44,22 +45,20 @@ pub(super) struct Args {
     input: Input,
 }
 
-/// A line of the input.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    put: Option<String>,
-    put_hex: Option<String>,
-    remove: Option<String>,
-    remove_hex: Option<String>,
-    check: Option<String>,
-    check_hex: Option<String>,
-    value: Option<String>,
-    value_hex: Option<String>,
-    ttl_ms: Option<u64>,
-    if_absent: Option<bool>,
-    if_revision: Option<u64>,
-}
+/// What a line of the input may have.
+const MEMBERS: [&str; 11] = [
+    "put",
+    "put_hex",
+    "remove",
+    "remove_hex",
+    "check",
+    "check_hex",
+    "value",
+    "value_hex",
+    "ttl_ms",
+    "if_absent",
+    "if_revision",
+];
 
 #[derive(Serialize)]
 struct Applied<'a> {
@@ -87,20 +86,26 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
             };
             AppliedWrite { key: key.in_json(), revision }
         });
-        settings.printer().result(&Applied { applied: applied.collect() }, |_| String::new())
+        settings.printer().result(&Applied { applied: applied.collect() }, text)
     })
 }
 
+fn text(done: &Applied<'_>) -> String {
+    let last = done.applied.iter().filter_map(|write| write.revision).max();
+    let last = last.map_or_else(String::new, |last| format!(", revision {last}"));
+    let writes = human::counted(done.applied.len() as u64, "write", "writes");
+    format!("{writes} done{last}\n")
+}
+
 /// The writes, and the line of each.
-fn parse(content: &[u8]) -> Outcome<(Vec<usize>, Vec<Op>)> {
+fn parse(content: &[u8]) -> Outcome<(Vec<u64>, Vec<Op>)> {
     let (mut numbers, mut ops) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(content.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let op = serde_json::from_slice(line).map_err(|why| why.to_string()).and_then(op);
-        let op = op.map_err(|why| {
-            Failure::new(Code::Failed, format_args!("line {number} is no write: {why}"))
+        let op = Members::parse(line, &MEMBERS).and_then(|members| op(&members)).map_err(|why| {
+            Failure::new(Code::Usage, format_args!("{}: {why}", why.place(number)))
                 .advise("nothing was changed; see `kvstorec apply --help`")
         })?;
         numbers.push(number);
@@ -109,33 +114,34 @@ fn parse(content: &[u8]) -> Outcome<(Vec<usize>, Vec<Op>)> {
     Ok((numbers, ops))
 }
 
-fn op(line: Line) -> Result<Op, String> {
-    let condition = match (line.if_absent, line.if_revision) {
+fn op(members: &Members<'_>) -> Result<Op, LineError> {
+    let condition = match (members.flag("if_absent")?, members.number("if_revision")?) {
         (Some(true), None) => Condition::Absent,
         (None, Some(revision)) => Condition::Revision(revision),
         (None | Some(false), None) => Condition::Always,
-        _ => return Err("if_absent and if_revision do not go together".to_owned()),
+        _ => return Err(members.wrong("if_revision", "if_absent and if_revision do not go together")),
     };
-    let bytes = |text: Option<String>, hex: Option<String>| match (text, hex) {
-        (Some(text), None) => Ok(Some(text.into_bytes())),
-        (None, Some(hex)) => parse_hex(&hex).map(|bytes| Some(bytes.bytes().to_vec())),
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err("text and hexadecimal digits do not go together".to_owned()),
-    };
-    let put = bytes(line.put, line.put_hex)?;
-    let remove = bytes(line.remove, line.remove_hex)?;
-    let check = bytes(line.check, line.check_hex)?;
-    let value = bytes(line.value, line.value_hex)?;
-    match (put, remove, check, value) {
-        _ if line.ttl_ms == Some(0) => Err("ttl_ms must be at least 1".to_owned()),
-        (Some(key), None, None, Some(value)) => {
-            Ok(Op::Put { key: key.into(), value: value.into(), condition, ttl_ms: line.ttl_ms })
+    let bytes = |name: &str| {
+        let in_hex = format!("{name}_hex");
+        match (members.text(name)?, members.hex(&in_hex)?) {
+            (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
+            (None, bytes) => Ok(bytes),
+            (Some(_), Some(_)) => {
+                Err(members.wrong(&in_hex, format!("{name} and {in_hex} do not go together")))
+            }
         }
-        _ if line.ttl_ms.is_some() => Err("ttl_ms goes only with put".to_owned()),
-        (Some(_), None, None, None) => Err("a put needs a value".to_owned()),
+    };
+    let ttl_ms = members.number("ttl_ms")?;
+    match (bytes("put")?, bytes("remove")?, bytes("check")?, bytes("value")?) {
+        _ if ttl_ms == Some(0) => Err(members.wrong("ttl_ms", "ttl_ms must be at least 1")),
+        (Some(key), None, None, Some(value)) => {
+            Ok(Op::Put { key: key.into(), value: value.into(), condition, ttl_ms })
+        }
+        _ if ttl_ms.is_some() => Err(members.wrong("ttl_ms", "ttl_ms goes only with put")),
+        (Some(_), None, None, None) => Err(LineError::new("a put needs a value")),
         (None, Some(key), None, None) => Ok(Op::Remove { key: key.into(), condition }),
         (None, None, Some(key), None) => Ok(Op::Check { key: key.into(), condition }),
-        _ => Err("it must have one of put, remove and check, and a value only with put".to_owned()),
+        _ => Err(LineError::new("it must have one of put, remove and check, and a value only with put")),
     }
 }
 
@@ -169,21 +175,41 @@ mod tests {
 
     #[test]
     fn what_is_no_write_is_told_with_its_line() {
-        for (line, part) in [
-            (r#"{"put": "a"}"#, "a put needs a value"),
-            (r#"{"put": "a", "value": "1", "ttl": 5}"#, "unknown field `ttl`"),
-            (r#"{"put": "a", "value": "1", "ttl_ms": 0}"#, "ttl_ms must be at least 1"),
-            (r#"{"remove": "a", "ttl_ms": 5}"#, "ttl_ms goes only with put"),
-            (r#"{"put": "a", "remove": "b", "value": "1"}"#, "one of put, remove and check"),
-            (r#"{"remove": "a", "value": "1"}"#, "a value only with put"),
-            (r#"{"put": "a", "put_hex": "61", "value": ""}"#, "do not go together"),
-            (r#"{"put": "a", "value_hex": "6"}"#, "hexadecimal digits"),
-            (r#"{"check": "a", "if_absent": true, "if_revision": 1}"#, "do not go together"),
-            (r#"{"check": "a""#, "EOF"),
-            ("[]", "invalid length 0"),
+        for (line, expected) in [
+            (r#"{"put": "a"}"#, "line 2: a put needs a value"),
+            (
+                r#"{"put": "a", "value": "1", "ttl": 5}"#,
+                "line 2, column 35: there is no member \"ttl\"; those are put, ",
+            ),
+            (r#"{"put": "a", "value": "1", "ttl_ms": 0}"#, "line 2, column 38: ttl_ms must be at least 1"),
+            (r#"{"put": "a", "value": 1}"#, "line 2, column 23: value must be text, in double quotes"),
+            (
+                r#"{"put": "a", "value": "1", "ttl_ms": "5"}"#,
+                "line 2, column 38: ttl_ms must be a whole number",
+            ),
+            (r#"{"remove": "a", "ttl_ms": 5}"#, "line 2, column 27: ttl_ms goes only with put"),
+            (
+                r#"{"put": "a", "remove": "b", "value": "1"}"#,
+                "line 2: it must have one of put, remove and check",
+            ),
+            (r#"{"remove": "a", "value": "1"}"#, "and a value only with put"),
+            (
+                r#"{"put": "a", "put_hex": "61", "value": ""}"#,
+                "line 2, column 25: put and put_hex do not go together",
+            ),
+            (
+                r#"{"put": "a", "value_hex": "6"}"#,
+                "line 2, column 27: value_hex: an even number of hexadecimal digits",
+            ),
+            (
+                r#"{"check": "a", "if_absent": true, "if_revision": 1}"#,
+                "line 2, column 50: if_absent and if_revision do",
+            ),
+            (r#"{"check": "a""#, "line 2, column 13: it ends within its JSON"),
+            ("[]", "line 2: it must be a JSON object"),
         ] {
             let text = parse(format!("\n{line}\n").as_bytes()).unwrap_err().to_string();
-            assert!(text.contains("line 2 is no write") && text.contains(part), "{line}: {text}");
+            assert!(text.contains(expected), "{line}: {text}");
         }
     }
 }

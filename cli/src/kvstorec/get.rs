@@ -1,12 +1,10 @@
 //! `kvstorec get`: the bytes under a key.
 //!
-//! JSON: `{"key": TEXT, "revision": NUMBER, "value_hex": HEX}`; `key_hex` instead of `key` where that is no text.
-
-use serde::Serialize;
+//! JSON: `{"key": TEXT, "revision": NUMBER, "value": TEXT, "value_hex": HEX}`, as of [`get_many`](super::get_many).
 
 use super::{
     cli::{Output, Place},
-    key::{JsonKey, hex},
+    get_many::Got,
     store::with_store,
 };
 use crate::{exit::Outcome, files, printer, settings::Settings};
@@ -26,14 +24,6 @@ pub(super) struct Args {
     output: Output,
 }
 
-#[derive(Serialize)]
-struct Got<'a> {
-    #[serde(flatten)]
-    key: JsonKey<'a>,
-    revision: u64,
-    value_hex: String,
-}
-
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
         let got =
@@ -42,8 +32,7 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
         let printer = settings.printer();
         let output = &args.output.output;
         if printer.is_json() {
-            let value_hex = hex(&value.bytes);
-            let got = Got { key: store.key.in_json(), revision: value.revision, value_hex };
+            let got = Got::new(&store.key, Ok(Some(&value)));
             return files::write(output, &printer::json_line(&got)?, printer);
         }
         files::write(output, &value.bytes, printer)

@@ -47,7 +47,7 @@ fn read(args: &Args, limit: u64) -> Outcome<Object> {
     let name =
         if input.as_os_str() == "-" { "standard input".to_owned() } else { input.display().to_string() };
     let bad = |why: &dyn std::fmt::Display, form: &str| {
-        Failure::new(Code::Failed, format_args!("{name} is no {form}: {why}")).advise("nothing was stored")
+        Failure::new(Code::Usage, format_args!("{name} is no {form}: {why}")).advise("nothing was stored")
     };
     let form = match args.format {
         ObjectFormat::Sexp => "S-expression",

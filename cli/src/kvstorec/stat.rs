@@ -98,6 +98,7 @@ fn of_store(stat: &StoreStat) -> OfStore {
         Fullness::HasRoom => "no".to_owned(),
         Fullness::AtMaxSize => "max-size".to_owned(),
         Fullness::DiskFull => "disk".to_owned(),
+        Fullness::ReadOnly => "read-only".to_owned(),
         other => format!("{other:?}"),
     };
     let durability = match stat.durability {
@@ -137,6 +138,7 @@ fn lines_of_store(of: &OfStore) -> String {
         "no" => "no",
         "max-size" => "yes, at its maximum size: reads and removes go on",
         "disk" => "yes, its disk is full: reads and removes go on",
+        "read-only" => "its file system is read-only: reads go on",
         other => other,
     };
     lines(&[

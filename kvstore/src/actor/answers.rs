@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use crate::{
     engine::EngineError,
     messages::StoreError,
-    store::{Full, KeyError, ReadError, StorageError, WriteError, record::RecordError},
+    store::{Full, KeyError, ReadError, StorageError, UploadError, WriteError, record::RecordError},
 };
 
 /// The error to answer with, once the log has what the caller is not told. `doing` and `key` are for the log.
@@ -21,7 +21,10 @@ pub(super) fn answer(doing: &'static str, key: &[u8], error: &EngineError) -> St
         StoreError::Damaged | StoreError::Storage | StoreError::Internal | StoreError::NewerFormat { .. } => {
             tracing::error!(doing, key = %key.escape_ascii(), cause = %Chain(error), "the store failed");
         }
-        StoreError::StoreFull { .. } | StoreError::DiskFull | StoreError::StoredValueTooLarge { .. } => {
+        StoreError::StoreFull { .. }
+        | StoreError::DiskFull
+        | StoreError::ReadOnly
+        | StoreError::StoredValueTooLarge { .. } => {
             tracing::warn!(doing, key = %key.escape_ascii(), cause = %Chain(error), "the store refused");
         }
         _ => {}
@@ -38,6 +41,10 @@ fn of_read(error: &ReadError) -> StoreError {
         }
         ReadError::ValueTooLarge { bytes, limit } => {
             StoreError::StoredValueTooLarge { bytes: *bytes as u64, limit: *limit as u64 }
+        }
+        ReadError::Gone => StoreError::ValueGone,
+        ReadError::NoSuchPart { number, parts } => {
+            StoreError::NoSuchPart { number: (*number).into(), parts: (*parts).into() }
         }
         ReadError::Storage(cause) => of_storage(cause),
     }
@@ -60,7 +67,21 @@ fn of_write(error: &WriteError) -> StoreError {
             StoreError::StoreFull { limit: *max_size_bytes as u64 }
         }
         WriteError::StoreFull(Full::Disk) => StoreError::DiskFull,
+        WriteError::Upload(cause) => of_upload(*cause),
+        WriteError::StoreFull(Full::ReadOnly) => StoreError::ReadOnly,
         WriteError::Storage(cause) => of_storage(cause),
+    }
+}
+
+fn of_upload(error: UploadError) -> StoreError {
+    match error {
+        UploadError::TooMany { limit } => StoreError::TooManyUploads { limit: limit as u64 },
+        UploadError::NoSuchUpload => StoreError::NoSuchUpload,
+        UploadError::OutOfOrder { expected } => StoreError::PartOutOfOrder { expected: expected.into() },
+        UploadError::PartLength { bytes, limit } => {
+            StoreError::PartLength { bytes: bytes as u64, limit: limit as u64 }
+        }
+        UploadError::Differs => StoreError::UploadDiffers,
     }
 }
 

@@ -22,8 +22,9 @@ use super::{
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
-        Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, Remove,
-        RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, Value, Verify,
+        Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, ReadBegin,
+        ReadPart, Remove, RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, UploadAbort,
+        UploadBegin, UploadFinish, UploadPart, Value, Verify,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -63,13 +64,10 @@ impl KvStore {
     /// # Errors
     /// The system's error when it gives no thread.
     pub fn new(store: Store, options: &EngineOptions) -> io::Result<Self> {
-        let limits = StoreLimits {
-            max_key_bytes: MAX_KEY_BYTES as u64,
-            max_value_bytes: store.options().max_value_bytes as u64,
-        };
-        let max_value_bytes = store.options().max_value_bytes;
+        let whole_bytes = store.options().value_limits().whole_bytes;
+        let limits = StoreLimits { max_key_bytes: MAX_KEY_BYTES as u64, max_value_bytes: whole_bytes as u64 };
         let engine = Engine::start(store, options)?;
-        let reads = Reads::new(engine.clone(), max_value_bytes);
+        let reads = Reads::new(engine.clone(), whole_bytes);
         let scans = Scans::new(engine.clone());
         Ok(Self { engine, reads, scans, limits, stage: Stage::Open })
     }
@@ -89,6 +87,12 @@ impl KvStore {
             .message::<RemoveIf>()
             .message::<GetMany>()
             .message::<Apply>()
+            .message::<UploadBegin>()
+            .message::<UploadPart>()
+            .message::<UploadFinish>()
+            .message::<UploadAbort>()
+            .message::<ReadBegin>()
+            .message::<ReadPart>()
             .message::<List>()
             .message::<StatKey>()
             .message::<Stat>()
@@ -187,7 +191,7 @@ impl Handler<GetLimits> for KvStore {
     }
 }
 
-fn put_done(applied: Applied) -> Result<PutDone, StoreError> {
+pub(super) fn put_done(applied: Applied) -> Result<PutDone, StoreError> {
     match applied {
         Applied::Stored(Stored { stored_bytes, revision }) => Ok(PutDone { stored_bytes, revision }),
         _ => Err(StoreError::Internal),

@@ -59,6 +59,7 @@ fn key_stat(meta: Meta) -> KeyStat {
     let codec = match codec {
         Codec::Raw => StoredAs::Raw,
         Codec::Zstd => StoredAs::Zstd,
+        Codec::Parts => StoredAs::Parts,
     };
     KeyStat { revision, value_bytes, stored_bytes, codec, expires_in_ms }
 }
@@ -68,6 +69,7 @@ fn store_stat(status: &Status) -> StoreStat {
         None => Fullness::HasRoom,
         Some(Full::MaxSize { .. }) => Fullness::AtMaxSize,
         Some(Full::Disk) => Fullness::DiskFull,
+        Some(Full::ReadOnly) => Fullness::ReadOnly,
     };
     let durability = match status.durability {
         store::Durability::Sync => Durability::Sync,

@@ -82,7 +82,7 @@ fn done(applied: Applied) -> Option<Done> {
         Applied::Stored(Stored { stored_bytes, revision }) => Some(Done::Stored { stored_bytes, revision }),
         Applied::Removed { revision } => Some(Done::Removed { revision }),
         Applied::Checked { current } => Some(Done::Checked { current }),
-        Applied::Together(_) | Applied::Collected { .. } => None,
+        Applied::Together(_) | Applied::Collected { .. } | Applied::Upload(_) | Applied::Freed { .. } => None,
     }
 }
 

@@ -9,6 +9,7 @@ mod looks;
 mod many;
 mod reads;
 mod scans;
+mod streams;
 mod upkeep;
 
 pub use handlers::{ACTOR, KvStore};

@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answers::answer;
 use crate::{
     engine::{Engine, EngineError, Pending},
-    messages::{Value, Values},
-    store::{Entry, ReadError},
+    messages::{Part, Value, Values},
+    store::{Entry, MAX_PART_BYTES, ReadError},
 };
 
 /// What the values of all answers may take until they are written to their connections; one of the longest is always
@@ -101,6 +101,17 @@ impl Reads {
                 Err(why) => Err(answer("get", key, &why.into())),
             });
             Ok(Values::new(values.collect()))
+        })
+    }
+
+    /// Reads a part of a value, with the room that it takes.
+    pub(super) async fn part(self, key: Bytes, value: u64, number: u32) -> Result<Part, EngineError> {
+        let mut room = self.room_for(MAX_PART_BYTES).await?;
+        let pending = self.engine.try_query(move |store| store.read_part(&key, value, number))?;
+        let part = Part::new(pending.await?);
+        Ok(match room.split(part.bytes.len()) {
+            Some(room) => part.holding(room),
+            None => part,
         })
     }
 

@@ -6,7 +6,7 @@ use super::{
     error::ClientError,
     handle::{Again, Client, checked},
 };
-use crate::messages::{KeyPage, KeyStat, List, Stat, StatKey, StoreStat};
+use crate::messages::{GetLimits, KeyPage, KeyStat, List, Stat, StatKey, StoreLimits, StoreStat};
 
 impl Client {
     /// What is known about a key, whose record is checked; `None` where there is no such key.
@@ -24,6 +24,14 @@ impl Client {
     /// When the store cannot be asked, or its database fails.
     pub async fn stat(&self) -> Result<StoreStat, ClientError> {
         Ok(self.call(self.time_for(0), Again::UnlessAnswered, || Stat).await??)
+    }
+
+    /// How long keys and values may be.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn limits(&self) -> Result<StoreLimits, ClientError> {
+        Ok(self.call(self.time_for(0), Again::UnlessAnswered, || GetLimits).await?)
     }
 
     /// Some of the keys that begin with `prefix`, from the first one behind `after` on (empty: from the beginning): at most

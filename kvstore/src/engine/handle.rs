@@ -14,7 +14,7 @@ use super::options::EngineOptions;
 use super::pending::{Pending, Reply};
 use super::readers::{self, Question, Read, ReadQueue, ReadRequest};
 use super::writer::{self, WriteRequest};
-use crate::store::{Applied, Entry, ReadError, Store, Stored, Write, WriteError, check_key};
+use crate::store::{Applied, Entry, ReadError, Store, Stored, ValueLimits, Write, WriteError, check_key};
 
 /// What each change of a queued write costs beside its bytes: the structures around it.
 const WRITE_OVERHEAD_BYTES: usize = 256;
@@ -38,7 +38,7 @@ pub struct Engine {
 }
 
 struct Shared {
-    max_value_bytes: usize,
+    limits: ValueLimits,
     /// Gone when the engine is closed.
     writes: RwLock<Option<mpsc::Sender<WriteRequest>>>,
     write_room: Arc<Semaphore>,
@@ -61,10 +61,10 @@ impl Engine {
     ///
     /// The system's error when it gives no thread.
     pub fn start(store: Store, options: &EngineOptions) -> io::Result<Self> {
-        let max_value_bytes = store.options().max_value_bytes;
+        let limits = store.options().value_limits();
         let (reader, queried) = (store.clone(), store.clone());
         Self::start_with(
-            max_value_bytes,
+            limits,
             options,
             Some(queried),
             move |key: &[u8], limit_bytes| reader.get_within(key, limit_bytes),
@@ -74,7 +74,7 @@ impl Engine {
 
     /// Starts the threads over any two functions that read and write; queries need a store.
     pub(super) fn start_with(
-        max_value_bytes: usize,
+        limits: ValueLimits,
         options: &EngineOptions,
         queried: Option<Store>,
         get: impl Fn(&[u8], usize) -> Result<Option<Entry>, ReadError> + Clone + Send + 'static,
@@ -85,7 +85,7 @@ impl Engine {
         let read_room = options.max_queued_reads.clamp(1, Semaphore::MAX_PERMITS);
         let engine = Self {
             shared: Arc::new(Shared {
-                max_value_bytes,
+                limits,
                 writes: RwLock::new(Some(writes)),
                 write_room: Arc::new(Semaphore::new(write_room_bytes as usize)),
                 write_room_bytes,
@@ -250,7 +250,7 @@ impl Engine {
     ///
     /// [`EngineError::Write`] for a write over a limit, [`EngineError::Closed`].
     pub async fn submit(&self, write: Write) -> Result<Pending<Applied>, EngineError> {
-        write.check(self.shared.max_value_bytes)?;
+        write.check(self.shared.limits)?;
         let writes = self.shared.sender()?;
         // The bytes first: both queues serve in turn, so writes cannot overtake each other between them.
         let room = self.shared.write_room.clone().acquire_many_owned(self.shared.cost(&write)).await;
@@ -267,7 +267,7 @@ impl Engine {
     /// [`EngineError::Overloaded`] while the queue is full, [`EngineError::Write`] for a write over a limit,
     /// [`EngineError::Closed`].
     pub fn try_write(&self, write: Write) -> Result<Pending<Applied>, EngineError> {
-        write.check(self.shared.max_value_bytes)?;
+        write.check(self.shared.limits)?;
         let writes = self.shared.sender()?;
         let room = self.shared.write_room.clone().try_acquire_many_owned(self.shared.cost(&write));
         let room = room.map_err(no_room)?;

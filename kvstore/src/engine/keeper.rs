@@ -1,5 +1,6 @@
-//! The thread that does what nobody asks for: it collects entries that have ended, syncs a store that does not do it at
-//! every commit, and takes the slots of readers back that were killed.
+//! The thread that does what nobody asks for: it collects entries that have ended, gives up uploads that were left, frees
+//! the parts of values that are gone, syncs a store that does not do it at every commit, and takes the slots of readers
+//! back that were killed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -20,6 +21,7 @@ pub(crate) fn run(store: &Store, stop: &Receiver<()>, reclaim_every: Duration) {
     let mut sync_at = sync_every.map(|every| Instant::now() + every);
     let mut collect_at = Instant::now() + COLLECT_EVERY;
     let mut reclaim_at = Instant::now() + reclaim_every;
+    undisturbed(|| find_strays(store));
     loop {
         let next = sync_at.map_or(collect_at, |sync_at| sync_at.min(collect_at)).min(reclaim_at);
         let waited = stop.recv_timeout(next.saturating_duration_since(Instant::now()));
@@ -35,6 +37,7 @@ pub(crate) fn run(store: &Store, stop: &Receiver<()>, reclaim_every: Duration) {
         }
         if Instant::now() >= collect_at {
             undisturbed(|| collect(store, stop));
+            undisturbed(|| free(store, stop));
             collect_at = Instant::now() + COLLECT_EVERY;
         }
         if Instant::now() >= reclaim_at {
@@ -70,5 +73,29 @@ fn collect(store: &Store, stop: &Receiver<()>) {
             Ok(_) => return,
             Err(error) => return tracing::warn!(%error, "what has expired was not collected"),
         }
+    }
+}
+
+fn free(store: &Store, stop: &Receiver<()>) {
+    match store.drop_idle_uploads() {
+        Ok(0) => {}
+        Ok(uploads) => tracing::info!(uploads, "values that were not written to their end are given up"),
+        Err(error) => tracing::warn!(%error, "uploads that were left were not given up"),
+    }
+    // Writes come in between.
+    while stop.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Timeout) {
+        match store.free_dropped() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::warn!(%error, "parts that nobody needs were not freed"),
+        }
+    }
+}
+
+fn find_strays(store: &Store) {
+    match store.drop_strays() {
+        Ok(0) => {}
+        Ok(values) => tracing::warn!(values, "there were parts of values that no record has: they are freed"),
+        Err(error) => tracing::warn!(%error, "parts that no record has were not looked for"),
     }
 }

@@ -11,9 +11,12 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{Engine, EngineError, EngineOptions};
-use crate::store::{Applied, Entry, KeyError, ReadError, Store, StoreOptions, Stored, Write, WriteError};
+use crate::store::{
+    Applied, Entry, KeyError, ReadError, Store, StoreOptions, Stored, ValueLimits, Write, WriteError,
+};
 
 const MAX_VALUE_BYTES: usize = 10_000;
+const LIMITS: ValueLimits = ValueLimits { value_bytes: MAX_VALUE_BYTES, whole_bytes: MAX_VALUE_BYTES };
 
 fn start(store: Store) -> Engine {
     Engine::start(store, &EngineOptions::default()).unwrap()
@@ -47,10 +50,7 @@ impl Gate {
             released.recv().ok();
             answers
         };
-        (
-            Engine::start_with(MAX_VALUE_BYTES, options, None, nothing, apply).unwrap(),
-            Self { batches, release },
-        )
+        (Engine::start_with(LIMITS, options, None, nothing, apply).unwrap(), Self { batches, release })
     }
 
     /// Waits until the writer is within a batch.
@@ -216,7 +216,7 @@ async fn a_queue_full_of_reads_is_told_or_waited_for() {
         Ok(None)
     };
     let options = EngineOptions { max_queued_reads: 3, ..EngineOptions::default() };
-    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, None, read, |_| Vec::new()).unwrap();
+    let engine = Engine::start_with(LIMITS, &options, None, read, |_| Vec::new()).unwrap();
     let accepted: Vec<_> = (0..3).map(|_| engine.try_get("k").unwrap()).collect();
     assert!(matches!(engine.try_get("k"), Err(EngineError::Overloaded)));
     let mut waiting = Box::pin(engine.get("k"));
@@ -239,7 +239,7 @@ async fn a_panic_is_an_error_of_its_callers_only() {
         batch.iter().map(|_| Ok(stored(1))).collect()
     };
     let options = EngineOptions { reader_threads: 1, ..EngineOptions::default() };
-    let engine = Engine::start_with(MAX_VALUE_BYTES, &options, None, read, apply).unwrap();
+    let engine = Engine::start_with(LIMITS, &options, None, read, apply).unwrap();
     for _ in 0..3 {
         assert!(matches!(engine.get("panic").await, Err(EngineError::Panicked)));
         assert_eq!(engine.get("k").await.unwrap(), None);
@@ -340,8 +340,7 @@ async fn dropping_the_last_handle_finishes_and_lets_go_of_the_store() {
         seen.lock().unwrap().extend(batch);
         answers
     };
-    let engine =
-        Engine::start_with(MAX_VALUE_BYTES, &EngineOptions::default(), None, nothing, apply).unwrap();
+    let engine = Engine::start_with(LIMITS, &EngineOptions::default(), None, nothing, apply).unwrap();
     drop(engine.try_write(Write::put("k", "v")).unwrap());
     drop(engine);
     dropped.recv().unwrap();

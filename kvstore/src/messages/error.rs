@@ -30,8 +30,10 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The value was stored under a higher limit than the one that holds now.
-    #[error("the stored value has {bytes} bytes; the limit is {limit} now")]
+    /// The value is longer than what is read as a whole: [`ReadBegin`](super::ReadBegin) is how to read it.
+    #[error(
+        "the stored value has {bytes} bytes; the limit of one answer is {limit}, a longer one is read as a stream"
+    )]
     StoredValueTooLarge {
         /// Its length in bytes.
         bytes: u64,
@@ -53,6 +55,9 @@ pub enum StoreError {
     /// The disk has no room left. Reads and removes go on.
     #[error("the store is full: there is no room left on its disk")]
     DiskFull,
+    /// The store's file system takes no writes, as it does after an error of its disk. Reads go on.
+    #[error("the store takes no writes: its file system is read-only")]
+    ReadOnly,
     /// What is stored under the key is not what was written. Other keys are not affected.
     #[error("the stored record is damaged")]
     Damaged,
@@ -100,6 +105,43 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The value that was read part by part was replaced or removed, and the rest of it is not kept any more.
+    #[error("the value was replaced or removed while it was read")]
+    ValueGone,
+    /// The upload was finished, given up or swept, or never begun.
+    #[error("the store has no such upload, or none any more")]
+    NoSuchUpload,
+    /// Another part is to come first; or none, because the last one was shorter than the others.
+    #[error("the part does not fit: the next one is {expected}, unless the last was short")]
+    PartOutOfOrder {
+        /// The number of the part.
+        expected: u64,
+    },
+    /// The part is empty or too long.
+    #[error("the part has {bytes} bytes; a part has 1 to {limit}")]
+    PartLength {
+        /// Its length in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// What has come is not the value that was to be stored.
+    #[error("what has come is not the value: its length or its checksum is another")]
+    UploadDiffers,
+    /// There are too many uploads at once: try again later.
+    #[error("the store takes {limit} uploads at once, and has as many")]
+    TooManyUploads {
+        /// The limit.
+        limit: u64,
+    },
+    /// The value has fewer parts.
+    #[error("the value has {parts} parts, and no part {number}")]
+    NoSuchPart {
+        /// What was asked for, from 0.
+        number: u64,
+        /// How many there are.
+        parts: u64,
+    },
     /// A newer server's.
     #[error("the store answered with error {0}, which is not known here")]
     Other(u16),
@@ -129,6 +171,7 @@ impl From<StoreError> for Coded {
             StoreError::Conflict { current } => (4, u64::from(current.is_some()), current.unwrap_or(0)),
             StoreError::StoreFull { limit } => (5, limit, 0),
             StoreError::DiskFull => (6, 0, 0),
+            StoreError::ReadOnly => (40, 0, 0),
             StoreError::Damaged => (7, 0, 0),
             StoreError::NewerFormat { found, supported } => (8, found, supported),
             StoreError::Overloaded => (9, 0, 0),
@@ -139,6 +182,13 @@ impl From<StoreError> for Coded {
             StoreError::TooMany { count, limit } => (13, count, limit),
             StoreError::KeyRepeated => (14, 0, 0),
             StoreError::AnswerTooLarge { bytes, limit } => (15, bytes, limit),
+            StoreError::ValueGone => (20, 0, 0),
+            StoreError::NoSuchUpload => (21, 0, 0),
+            StoreError::PartOutOfOrder { expected } => (22, expected, 0),
+            StoreError::PartLength { bytes, limit } => (23, bytes, limit),
+            StoreError::UploadDiffers => (24, 0, 0),
+            StoreError::TooManyUploads { limit } => (25, limit, 0),
+            StoreError::NoSuchPart { number, parts } => (26, number, parts),
             StoreError::Other(code) => (code, 0, 0),
         };
         Self { code, first, second }
@@ -154,6 +204,7 @@ impl From<Coded> for StoreError {
             4 => Self::Conflict { current: (first != 0).then_some(second) },
             5 => Self::StoreFull { limit: first },
             6 => Self::DiskFull,
+            40 => Self::ReadOnly,
             7 => Self::Damaged,
             8 => Self::NewerFormat { found: first, supported: second },
             9 => Self::Overloaded,
@@ -164,6 +215,13 @@ impl From<Coded> for StoreError {
             13 => Self::TooMany { count: first, limit: second },
             14 => Self::KeyRepeated,
             15 => Self::AnswerTooLarge { bytes: first, limit: second },
+            20 => Self::ValueGone,
+            21 => Self::NoSuchUpload,
+            22 => Self::PartOutOfOrder { expected: first },
+            23 => Self::PartLength { bytes: first, limit: second },
+            24 => Self::UploadDiffers,
+            25 => Self::TooManyUploads { limit: first },
+            26 => Self::NoSuchPart { number: first, parts: second },
             other => Self::Other(other),
         }
     }
@@ -196,6 +254,7 @@ mod tests {
             (StoreError::Conflict { current: Some(9) }, vec![4, 1, 9]),
             (StoreError::StoreFull { limit: 7 }, vec![5, 7, 0]),
             (StoreError::DiskFull, vec![6, 0, 0]),
+            (StoreError::ReadOnly, vec![40, 0, 0]),
             (StoreError::Damaged, vec![7, 0, 0]),
             (StoreError::NewerFormat { found: 2, supported: 1 }, vec![8, 2, 1]),
             (StoreError::Overloaded, vec![9, 0, 0]),
@@ -206,6 +265,13 @@ mod tests {
             (StoreError::TooMany { count: 2, limit: 1 }, vec![13, 2, 1]),
             (StoreError::KeyRepeated, vec![14, 0, 0]),
             (StoreError::AnswerTooLarge { bytes: 2, limit: 1 }, vec![15, 2, 1]),
+            (StoreError::ValueGone, vec![20, 0, 0]),
+            (StoreError::NoSuchUpload, vec![21, 0, 0]),
+            (StoreError::PartOutOfOrder { expected: 3 }, vec![22, 3, 0]),
+            (StoreError::PartLength { bytes: 2, limit: 1 }, vec![23, 2, 1]),
+            (StoreError::UploadDiffers, vec![24, 0, 0]),
+            (StoreError::TooManyUploads { limit: 64 }, vec![25, 64, 0]),
+            (StoreError::NoSuchPart { number: 2, parts: 1 }, vec![26, 2, 1]),
             (StoreError::Other(300), vec![251, 44, 1, 0, 0]),
         ];
         for (error, bytes) in golden {

@@ -52,6 +52,11 @@ impl Value {
         Self { room: Room(Some(Arc::new(room))), ..self }
     }
 
+    /// The bytes, which hold what this does.
+    pub(super) fn to_send(&self) -> Bytes {
+        self.room.hold(&self.bytes)
+    }
+
     /// The same, without what it holds.
     pub(crate) fn released(self) -> Self {
         Self { room: Room::default(), ..self }
@@ -124,7 +129,7 @@ impl RemoteMessage for Get {
 
     fn result_tail(result: &Self::Result) -> Bytes {
         match result {
-            Ok(Some(value)) => value.room.hold(&value.bytes),
+            Ok(Some(value)) => value.to_send(),
             _ => Bytes::new(),
         }
     }

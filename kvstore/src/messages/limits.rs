@@ -14,7 +14,7 @@ pub struct GetLimits;
 pub struct StoreLimits {
     /// The longest key, in bytes.
     pub max_key_bytes: u64,
-    /// The longest value, in bytes.
+    /// The longest value that is put as a whole, in bytes. [`UploadBegin`](super::UploadBegin) tells whether a longer one is taken.
     pub max_value_bytes: u64,
 }
 

@@ -9,6 +9,12 @@
 //! | [`RemoveIf`] | `kvstore.remove-if` | codec | codec |
 //! | [`GetMany`] | `kvstore.get-many` | codec | by hand: see there |
 //! | [`Apply`] | `kvstore.apply` | by hand: see there | codec |
+//! | [`UploadBegin`] | `kvstore.upload-begin` | codec | codec |
+//! | [`UploadPart`] | `kvstore.upload-part` | by hand: see there | codec |
+//! | [`UploadFinish`] | `kvstore.upload-finish` | codec | codec |
+//! | [`UploadAbort`] | `kvstore.upload-abort` | codec | codec |
+//! | [`ReadBegin`] | `kvstore.read-begin` | codec | by hand: see there |
+//! | [`ReadPart`] | `kvstore.read-part` | codec | by hand: see there |
 //! | [`List`] | `kvstore.list` | codec | codec |
 //! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
@@ -31,9 +37,11 @@ mod limits;
 mod list;
 mod put;
 mod put_with;
+mod read;
 mod remove;
 mod remove_if;
 mod stat;
+mod upload;
 mod verify;
 mod wire;
 
@@ -48,7 +56,9 @@ pub use limits::{GetLimits, StoreLimits};
 pub use list::{AboutKey, KeyPage, List, ListedKey};
 pub use put::{Put, PutDone};
 pub use put_with::PutWith;
+pub use read::{InParts, Part, ReadBegin, ReadPart, Readable};
 pub use remove::{Remove, RemoveDone};
 pub use remove_if::RemoveIf;
 pub use stat::{Durability, Fullness, KeyStat, Stat, StatKey, StoreStat, StoredAs};
+pub use upload::{UploadAbort, UploadBegin, UploadBegun, UploadFinish, UploadPart, UploadPartDone};
 pub use verify::{DamagedKey, VerifiedPart, Verify};

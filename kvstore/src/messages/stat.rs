@@ -39,6 +39,8 @@ pub enum StoredAs {
     Raw,
     /// Compressed with zstd.
     Zstd,
+    /// In parts, each as it is or compressed.
+    Parts,
     /// In a newer server's way.
     Other(u8),
 }
@@ -93,6 +95,8 @@ pub enum Fullness {
     AtMaxSize,
     /// The disk has no room left.
     DiskFull,
+    /// The file system takes no writes.
+    ReadOnly,
     /// A newer server's.
     Other(u64),
 }
@@ -128,6 +132,7 @@ impl From<StoredAs> for u8 {
         match codec {
             StoredAs::Raw => 0,
             StoredAs::Zstd => 1,
+            StoredAs::Parts => 2,
             StoredAs::Other(number) => number,
         }
     }
@@ -138,6 +143,7 @@ impl From<u8> for StoredAs {
         match number {
             0 => Self::Raw,
             1 => Self::Zstd,
+            2 => Self::Parts,
             other => Self::Other(other),
         }
     }
@@ -149,6 +155,7 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             Fullness::HasRoom => 0,
             Fullness::AtMaxSize => 1,
             Fullness::DiskFull => 2,
+            Fullness::ReadOnly => 3,
             Fullness::Other(number) => number,
         };
         let (durability, interval_ms) = match stat.durability {
@@ -196,6 +203,7 @@ impl From<Vec<(u16, u64)>> for StoreStat {
                         0 => Fullness::HasRoom,
                         1 => Fullness::AtMaxSize,
                         2 => Fullness::DiskFull,
+                        3 => Fullness::ReadOnly,
                         other => Fullness::Other(other),
                     }
                 }
@@ -231,10 +239,11 @@ mod tests {
         let stat = |codec, expires_in_ms| {
             Ok(Some(KeyStat { revision: 7, value_bytes: 300, stored_bytes: 20, codec, expires_in_ms }))
         };
-        let golden: [(_, &[u8]); 4] = [
+        let golden: [(_, &[u8]); 5] = [
             (Ok(None), &[0, 0]),
             (stat(StoredAs::Raw, None), &[0, 1, 7, 251, 44, 1, 20, 0, 0]),
             (stat(StoredAs::Zstd, Some(9)), &[0, 1, 7, 251, 44, 1, 20, 1, 1, 9]),
+            (stat(StoredAs::Parts, None), &[0, 1, 7, 251, 44, 1, 20, 2, 0]),
             (stat(StoredAs::Other(9), None), &[0, 1, 7, 251, 44, 1, 20, 9, 0]),
         ];
         for (result, bytes) in golden {

@@ -14,6 +14,7 @@ const MAX_VALUE: &str = "max-value";
 const MAX_SIZE: &str = "max-size";
 const LEVEL: &str = "level";
 const DURABILITY: &str = "durability";
+const CHANGES: &str = "changes";
 
 pub(super) const OPTIONS: &[RoleOption] = &[
     RoleOption { key: PATH, help: "the store's directory; default: kvstore.db in the server's own" },
@@ -22,6 +23,10 @@ pub(super) const OPTIONS: &[RoleOption] = &[
     RoleOption {
         key: DURABILITY,
         help: "when a write is answered: sync, on disk; interval=MS, synced so often; none; default: sync",
+    },
+    RoleOption {
+        key: CHANGES,
+        help: "how many changes are kept for those who watch; 0 for none; default: 100000",
     },
     RoleOption { key: LEVEL, help: "zstd's level: higher is smaller and slower; default: 3" },
 ];
@@ -56,6 +61,10 @@ impl Setup {
                         parse_bytes(value, MIN_MAX_SIZE_BYTES, usize::MAX).map_err(bad)?;
                 }
                 DURABILITY => setup.store.durability = parse_durability(value).map_err(bad)?,
+                CHANGES => {
+                    let number = value.parse().map_err(|_| "a whole number".to_owned());
+                    setup.store.max_changes = number.map_err(bad)?;
+                }
                 LEVEL => setup.store.compression_level = parse_level(value).map_err(bad)?,
                 _ => return Err(bad(known_keys())),
             }
@@ -144,6 +153,8 @@ mod tests {
         }
         assert_eq!(parse("max-size", "2GiB").unwrap().store.max_size_bytes, 2 << 30);
         assert_eq!(parse("level", "-5").unwrap().store.compression_level, -5);
+        assert_eq!(parse("changes", "0").unwrap().store.max_changes, 0);
+        assert_eq!(parse("changes", "123").unwrap().store.max_changes, 123);
         let durability = |text| parse("durability", text).unwrap().store.durability;
         assert_eq!(durability("sync"), Durability::Sync);
         assert_eq!(durability("interval=50"), Durability::Interval { ms: 50 });
@@ -174,6 +185,9 @@ mod tests {
             ("durability", "interval=0"),
             ("durability", "interval=3600001"),
             ("durability", "fast"),
+            ("changes", ""),
+            ("changes", "-1"),
+            ("changes", "all"),
             ("colour", "red"),
         ];
         for (key, value) in bad {

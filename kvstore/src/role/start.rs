@@ -22,6 +22,7 @@ const MAX_QUEUED_CALLS: usize = 16 << 10;
 /// | `max-value` | longest value: bytes, or with KiB, MiB, GiB | 64MiB |
 /// | `max-size` | how large the store may become, likewise | 64GiB |
 /// | `durability` | when a write is answered: `sync`, `interval=MS` or `none` (see [`Durability`](crate::store::Durability)) | `sync` |
+/// | `changes` | how many changes are kept for those who watch; 0 for none | 100000 |
 /// | `level` | zstd's level | 3 |
 ///
 /// A value must fit a message: more than [`max_message_bytes`](ensemble::Limits::max_message_bytes) of the node allows

@@ -4,10 +4,13 @@ use std::io::Write as _;
 
 use heed::{RoTxn, RwTxn};
 
+use super::change::ChangeKind;
+use super::changes::{Keep, Log};
 use super::checked::{Checked, Unknown};
 use super::environment::{End, Tables};
 use super::error::WriteError;
 use super::expiry::{ended, has_ended, index_key};
+use super::options::StoreOptions;
 use super::record::Header;
 use super::write::{Action, Applied, Change, Condition, Prepared, Stored};
 
@@ -21,36 +24,61 @@ const MAX_COLLECTED_BYTES: usize = 16 << 20;
 pub(super) type Results = Vec<Result<Applied, WriteError>>;
 
 /// What a condition found, or the write's own refusal.
-type Judged = Result<Option<u64>, WriteError>;
+pub(super) type Judged = Result<Option<u64>, WriteError>;
+
+/// What a transaction has done.
+pub(super) struct Done {
+    pub(super) results: Results,
+    /// The last revision that was given out.
+    pub(super) revision: u64,
+}
 
 /// Does the writes in their order. An error is the whole transaction's.
 pub(super) fn apply(
     transaction: &mut RwTxn<'_>,
     tables: &Tables,
     writes: &[Prepared],
+    options: &StoreOptions,
     now_ms: u64,
+    keep: Keep,
     checked: &mut Checked,
-) -> Result<End<Results>, heed::Error> {
+) -> Result<End<Done>, heed::Error> {
     checked.begin();
     let before = last_revision(transaction, tables)?;
     let has_expiries = !tables.expiry.is_empty(transaction)?;
-    let has_changed = false;
-    let mut batch =
-        Batch { transaction, tables, revision: before, has_expiries, has_changed, now_ms, checked };
+    let has_values = !tables.values.is_empty(transaction)?;
+    let mut batch = Batch {
+        transaction,
+        tables,
+        options,
+        log: Log::new(keep),
+        revision: before,
+        has_expiries,
+        has_values,
+        has_changed: false,
+        now_ms,
+        checked,
+    };
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         results.push(match write {
             Prepared::One(change) => batch.one(change)?,
             Prepared::Together(changes) => batch.together(changes)?,
             Prepared::Collect { most } => Ok(batch.collect(*most)?),
+            Prepared::Upload(step) => batch.upload(step)?,
+            Prepared::DropUnfinished { before_ms } => Ok(batch.drop_unfinished(*before_ms)?),
+            Prepared::DropStrays { values } => Ok(batch.drop_strays(values)?),
+            Prepared::Free { value, most } => Ok(batch.free(*value, *most)?),
         });
     }
-    let revision = batch.revision;
-    if !batch.has_changed {
-        return Ok(End::Unchanged(results));
+    let Batch { revision, has_changed, log, .. } = batch;
+    let done = Done { results, revision };
+    if !has_changed {
+        return Ok(End::Unchanged(done));
     }
+    log.trim(transaction, tables)?;
     tables.meta.put(transaction, REVISION_KEY, &revision.to_le_bytes())?;
-    Ok(End::Commit(results))
+    Ok(End::Commit(done))
 }
 
 /// Commits a transaction that changes nothing: pages that the last one freed can be used after it.
@@ -72,15 +100,19 @@ pub(super) fn last_revision(transaction: &RoTxn<'_>, tables: &Tables) -> Result<
 }
 
 /// A transaction that is being filled.
-struct Batch<'b, 't> {
-    transaction: &'b mut RwTxn<'t>,
-    tables: &'b Tables,
+pub(super) struct Batch<'b, 't> {
+    pub(super) transaction: &'b mut RwTxn<'t>,
+    pub(super) tables: &'b Tables,
+    pub(super) options: &'b StoreOptions,
+    log: Log,
     /// The last revision that was given out.
     revision: u64,
     /// Whether a record can have an entry in the index by expiry.
     has_expiries: bool,
-    has_changed: bool,
-    now_ms: u64,
+    /// Whether there can be values in parts.
+    pub(super) has_values: bool,
+    pub(super) has_changed: bool,
+    pub(super) now_ms: u64,
     checked: &'b mut Checked,
 }
 
@@ -91,7 +123,7 @@ struct Expiry {
 }
 
 impl Batch<'_, '_> {
-    fn one(&mut self, change: &Change) -> Result<Result<Applied, WriteError>, heed::Error> {
+    pub(super) fn one(&mut self, change: &Change) -> Result<Result<Applied, WriteError>, heed::Error> {
         match self.judge(change)? {
             Ok(current) => self.change(change, current).map(Ok),
             Err(refusal) => Ok(Err(refusal)),
@@ -112,7 +144,7 @@ impl Batch<'_, '_> {
     }
 
     /// The inner error is the write's own refusal.
-    fn judge(&mut self, change: &Change) -> Result<Judged, heed::Error> {
+    pub(super) fn judge(&mut self, change: &Change) -> Result<Judged, heed::Error> {
         if change.condition == Condition::Always && !matches!(change.action, Action::Check) {
             return Ok(Ok(None));
         }
@@ -143,14 +175,18 @@ impl Batch<'_, '_> {
                     return Ok(Applied::Removed { revision: None });
                 }
                 self.forget(expiry)?;
+                self.forget_parts(&change.key)?;
                 let existed = self.tables.records.delete(self.transaction, &change.key)?;
-                let revision = if existed { Some(self.next_revision()?) } else { None };
+                let revision =
+                    if existed { Some(self.next_revision(&change.key, ChangeKind::Removed)?) } else { None };
                 Ok(Applied::Removed { revision })
             }
             Action::Put { codec, value_bytes, payload, checksum, expires_at_ms } => {
                 let expiry = self.expiry_of(&change.key)?;
                 self.forget(expiry)?;
-                let revision = self.next_revision()?;
+                self.forget_parts(&change.key)?;
+                let kind = ChangeKind::Put { value_bytes: *value_bytes };
+                let revision = self.next_revision(&change.key, kind)?;
                 if let Some(at_ms) = *expires_at_ms {
                     let index = index_key(at_ms, revision);
                     self.tables.expiry.put(self.transaction, &index, &change.key)?;
@@ -209,16 +245,19 @@ impl Batch<'_, '_> {
                 header.expires_at_ms.is_some_and(|at_ms| index_key(at_ms, header.revision)[..] == index[..])
             });
             if is_meant {
+                self.forget_parts(key)?;
                 self.tables.records.delete(self.transaction, key)?;
-                self.next_revision()?;
+                self.next_revision(key, ChangeKind::Expired)?;
             }
         }
         Ok(Applied::Collected { count })
     }
 
-    fn next_revision(&mut self) -> Result<u64, heed::Error> {
+    /// Gives the change of a key its revision.
+    fn next_revision(&mut self, key: &[u8], kind: ChangeKind) -> Result<u64, heed::Error> {
         self.revision = self.revision.checked_add(1).ok_or(heed::MdbError::Corrupted)?;
         self.has_changed = true;
+        self.log.append(self.transaction, self.tables, self.revision, key, kind)?;
         Ok(self.revision)
     }
 }

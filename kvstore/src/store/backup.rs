@@ -8,11 +8,13 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::clock::Clock;
 use super::copies::{CopyError, copy_through};
-use super::environment::DATA_FILE;
+use super::environment::{self, DATA_FILE};
 use super::error::{OpenError, ReadError, StorageError};
 use super::files;
-use super::handle::Store;
+use super::handle::{Revisions, Store};
+use super::look;
 use super::options::StoreOptions;
 
 const MAGIC: &[u8; 8] = b"KVBACKUP";
@@ -107,6 +109,11 @@ impl Store {
             CopyError::Io(source) => failed(source),
             CopyError::GivenUp => BackupError::GivenUp,
         })?;
+        // The store itself has gone on meanwhile.
+        let (entries, revision) = environment::read_copy(&part.0, |transaction, tables| {
+            look::count(transaction, tables, self.now_ms())
+        })
+        .map_err(|error| StorageError::of_heed("be read from its copy", error))?;
         file.write_all(&trailer(length, checksum)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         // A link, unlike a renaming, never takes the place of another file.
@@ -115,12 +122,7 @@ impl Store {
             _ => BackupError::Io { done: "written", path: path.to_owned(), source },
         })?;
         sync_parent(path).map_err(failed)?;
-        let status = self.status()?;
-        Ok(BackedUp {
-            entries: status.entries,
-            revision: status.revision,
-            bytes: length + TRAILER_BYTES as u64,
-        })
+        Ok(BackedUp { entries, revision, bytes: length + TRAILER_BYTES as u64 })
     }
 
     /// Writes the database; says how long it is, and its checksum.
@@ -189,7 +191,7 @@ pub fn restore(backup: &Path, directory: &Path) -> Result<BackedUp, BackupError>
 /// Opens the database, checks every record, and closes it. Says how many keys there are, and the last revision.
 fn check(directory: &Path) -> Result<(u64, u64), BackupError> {
     let options = StoreOptions { max_size_bytes: usize::MAX, ..StoreOptions::default() };
-    let store = Store::open(directory, options)?;
+    let store = Store::open_as(directory, options, Clock::system(), Revisions::Fork)?;
     let (mut count, mut first) = (0, None);
     let mut after = None;
     loop {

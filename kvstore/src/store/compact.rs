@@ -9,6 +9,7 @@ use super::error::{Full, StorageError, WriteError};
 use super::files;
 use super::handle::{Failure, Inner, Store};
 use super::synced;
+use crate::failpoint::{self, Moment};
 
 const NEW_FILE: &str = "data.mdb.compact";
 
@@ -33,6 +34,7 @@ impl Store {
         done.map_err(|failure| match failure {
             Failure::Storage(error) => WriteError::Storage(error),
             Failure::DiskFull | Failure::MapFull => WriteError::StoreFull(Full::Disk),
+            Failure::ReadOnly => WriteError::StoreFull(Full::ReadOnly),
         })
     }
 }
@@ -66,8 +68,11 @@ impl Inner {
             return Err(io_failure(cause));
         }
         let swap = || {
+            failpoint::reach(Moment::BeforeSwap);
             fs::rename(&new, &data)?;
-            files::sync_directory(&self.directory)
+            files::sync_directory(&self.directory)?;
+            failpoint::reach(Moment::AfterSwap);
+            Ok(())
         };
         let replaced = self.environment.replace(&self.directory, self.options.initial_map(), swap);
         writer.has_fresh_free_pages = true;

@@ -18,17 +18,18 @@ use heed::{
 use super::copies::{Began, Copies, Copying, Source};
 use super::error::{OpenError, StorageError};
 use super::meta_page;
+use crate::failpoint::{self, Moment};
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
 
-/// Named databases that an environment can hold: two now, with room for a log and others.
+/// Named databases that an environment can hold: five now, with room for others.
 const MAX_DATABASES: u32 = 8;
 
 /// Reader slots: how many read transactions can be open at once.
 const MAX_READERS: u32 = 512;
 
-type Table<'e> = Database<'e, Bytes, Bytes>;
+pub(super) type Table<'e> = Database<'e, Bytes, Bytes>;
 
 /// What LMDB says of its file and its readers.
 #[derive(Default)]
@@ -53,6 +54,12 @@ pub(super) struct Tables {
     pub(super) records: Table<'static>,
     /// Expiry time and revision to key, for the records that end by themselves.
     pub(super) expiry: Table<'static>,
+    /// Revision to change: the log.
+    pub(super) changes: Table<'static>,
+    /// Number of a value and of a part to the part, for the values in parts.
+    pub(super) parts: Table<'static>,
+    /// State and number of each value in parts.
+    pub(super) values: Table<'static>,
     /// What the store knows about itself. The unnamed database, which holds the roots of the named ones beside
     /// it: a commit writes its page in any case, and a table of its own would be one more page to sync.
     pub(super) meta: Table<'static>,
@@ -60,8 +67,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// All of them.
-    pub(super) fn all(&self) -> [Table<'static>; 3] {
-        [self.records, self.expiry, self.meta]
+    pub(super) fn all(&self) -> [Table<'static>; 6] {
+        [self.records, self.expiry, self.changes, self.parts, self.values, self.meta]
     }
 }
 
@@ -93,11 +100,11 @@ struct Opened {
 type Gate<'e> = RwLockReadGuard<'e, Option<Opened>>;
 
 impl Opened {
-    fn open(
+    fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(MAX_DATABASES).max_readers(MAX_READERS);
         #[expect(unsafe_code, reason = "nobody else writes the file: the store's lock file is held")]
@@ -108,33 +115,44 @@ impl Opened {
         restore_length(&env, directory)?;
 
         let transaction = env.write_txn().map_err(|error| open_error(directory, error))?;
+        let mut settled = None;
         let tables = env
             .create_databases_and_commit(transaction, |opener, transaction| {
                 let records = opener.create_database::<Bytes, Bytes>(transaction, Some("records"))?;
                 let expiry = opener.create_database::<Bytes, Bytes>(transaction, Some("expiry"))?;
+                let changes = opener.create_database::<Bytes, Bytes>(transaction, Some("changes"))?;
+                let parts = opener.create_database::<Bytes, Bytes>(transaction, Some("parts"))?;
+                let values = opener.create_database::<Bytes, Bytes>(transaction, Some("values"))?;
                 let meta = opener.create_database::<Bytes, Bytes>(transaction, None)?;
-                Ok(match check(&meta, transaction) {
-                    Ok(()) => CommitOrAbort::Commit((records, expiry, meta)),
+                Ok(match settle(&meta, transaction) {
+                    Ok(found) => {
+                        settled = Some(found);
+                        CommitOrAbort::Commit((records, expiry, changes, parts, values, meta))
+                    }
                     Err(refusal) => CommitOrAbort::Abort(refusal),
                 })
             })
             .map_err(|error| open_error(directory, error))?;
-        let (records, expiry, meta) = Result::from(tables)?;
-        Ok(Self { tables: Tables { records, expiry, meta }, env, is_lost: false })
+        let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+        let tables = Tables { records, expiry, changes, parts, values, meta };
+        let settled = settled.expect("what was committed was settled");
+        Ok((Self { tables, env, is_lost: false }, settled))
     }
 }
 
 impl Environment {
     /// Opens or creates the environment in `directory`, which nobody else has open.
     ///
-    /// `check` looks at the `meta` table and may fill it; its error undoes the creation.
-    pub(super) fn open(
+    /// `settle` looks at the `meta` table and may fill it; its error undoes the creation.
+    pub(super) fn open<R>(
         directory: &Path,
         map_bytes: usize,
-        check: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<(), OpenError>,
-    ) -> Result<Self, OpenError> {
-        let opened = Opened::open(directory, map_bytes, check)?;
-        Ok(Self { gate: RwLock::new(Some(opened)), copies: Copies::default(), pin: Mutex::new(None) })
+        settle: impl FnOnce(&Table<'_>, &mut RwTxn<'_>) -> Result<R, OpenError>,
+    ) -> Result<(Self, R), OpenError> {
+        let (opened, settled) = Opened::open(directory, map_bytes, settle)?;
+        let environment =
+            Self { gate: RwLock::new(Some(opened)), copies: Copies::default(), pin: Mutex::new(None) };
+        Ok((environment, settled))
     }
 
     /// Closes the file, has `swap` put another in its place, and opens what is there then: while no transaction is open.
@@ -152,7 +170,8 @@ impl Environment {
         env.prepare_for_closing().wait();
         let swapped = swap();
         let opened = Opened::open(directory, map_bytes, |_, _| Ok(()));
-        *gate = Some(opened.map_err(|error| StorageError::new("be opened again", error))?);
+        let (opened, ()) = opened.map_err(|error| StorageError::new("be opened again", error))?;
+        *gate = Some(opened);
         swapped.map_err(|error| StorageError::new("be compacted", error))
     }
 
@@ -221,10 +240,13 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
+        failpoint::reach(Moment::BeforeTransaction);
         let mut transaction = opened.env.write_txn()?;
         match body(&mut transaction, &opened.tables)? {
             End::Commit(result) => {
+                failpoint::reach(Moment::BeforeCommit);
                 transaction.commit()?;
+                failpoint::reach(Moment::AfterCommit);
                 Ok(result)
             }
             End::Unchanged(result) => {
@@ -331,6 +353,42 @@ impl Environment {
             StorageError::of_heed("change the size of its map", error)
         })
     }
+}
+
+/// Runs `body` in a read transaction of a copy, of which only the caller knows.
+pub(super) fn read_copy<R>(
+    path: &Path,
+    body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> Result<R, heed::Error>,
+) -> Result<R, heed::Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.max_dbs(MAX_DATABASES);
+    #[expect(unsafe_code, reason = "nobody else writes the file, or knows of it")]
+    // SAFETY: the map is undefined when the file is changed, and the lock is there for who writes. Nobody does: the copy is
+    // whole, and the caller's alone.
+    let env = unsafe {
+        options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK);
+        options.open(path)?
+    };
+    let transaction = env.read_txn()?;
+    let tables = env.open_databases_and_commit(transaction, |opener, transaction| {
+        let open = |name| -> Result<_, heed::Error> {
+            let table = opener.open_database::<Bytes, Bytes>(transaction, name)?;
+            table.ok_or_else(|| MdbError::NotFound.into())
+        };
+        let tables = (
+            open(Some("records"))?,
+            open(Some("expiry"))?,
+            open(Some("changes"))?,
+            open(Some("parts"))?,
+            open(Some("values"))?,
+            open(None)?,
+        );
+        Ok::<_, heed::Error>(CommitOrAbort::<_, heed::Error>::Commit(tables))
+    })?;
+    let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+    let read = body(&env.read_txn()?, &Tables { records, expiry, changes, parts, values, meta });
+    env.prepare_for_closing().wait();
+    read
 }
 
 fn clear_stale_readers(env: &Env<WithoutTls>) -> Result<usize, heed::Error> {

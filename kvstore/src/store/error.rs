@@ -139,13 +139,24 @@ pub enum ReadError {
         /// The newest version that is understood here.
         supported: u8,
     },
-    /// The value was stored under a higher limit than the one that holds now.
-    #[error("the stored value has {bytes} bytes, and the limit is {limit}")]
+    /// The value is longer than what is read as a whole: it may be read part by part.
+    #[error("the stored value has {bytes} bytes, and the limit of one read is {limit}")]
     ValueTooLarge {
         /// The length of the value.
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The value that was read part by part has been replaced or removed, and the rest of it is not kept any more.
+    #[error("the value was replaced or removed while it was read")]
+    Gone,
+    /// The value has fewer parts.
+    #[error("the value has {parts} parts, and no part {number}")]
+    NoSuchPart {
+        /// What was asked for, from 0.
+        number: u32,
+        /// How many parts there are.
+        parts: u32,
     },
     /// The database failed.
     #[error(transparent)]
@@ -177,6 +188,17 @@ pub enum Full {
     },
     /// The file system has no room left, or the quota is used up.
     Disk,
+    /// The file system takes no writes at all, as it does after an error of its disk.
+    ReadOnly,
+}
+
+impl Full {
+    fn effect(self) -> &'static str {
+        match self {
+            Self::MaxSize { .. } | Self::Disk => "the store is full",
+            Self::ReadOnly => "the store takes no writes",
+        }
+    }
 }
 
 impl std::fmt::Display for Full {
@@ -186,6 +208,7 @@ impl std::fmt::Display for Full {
                 write!(formatter, "it has reached its maximum of {max_size_bytes} bytes")
             }
             Self::Disk => formatter.write_str("there is no room left on its disk"),
+            Self::ReadOnly => formatter.write_str("its file system is read-only"),
         }
     }
 }
@@ -226,12 +249,46 @@ pub enum WriteError {
     /// read is remembered: tried again, it gets further.
     #[error("the records that the conditions are about are too much to read at once")]
     TooMuchToCheck,
-    /// There is no room. Reads and removes go on.
-    #[error("the store is full: {0}")]
+    /// There is no room. Reads and removes go on; only reads on a file system that is read-only.
+    #[error("{}: {}", .0.effect(), .0)]
     StoreFull(Full),
+    /// The step of writing a value part by part does not fit.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     /// The database failed. Whether the write was done shows when the store is opened again.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Why a step of writing a value part by part was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// There are too many at once.
+    #[error("{limit} values are being written part by part, which is the limit")]
+    TooMany {
+        /// [`MAX_UPLOADS`](super::MAX_UPLOADS).
+        limit: usize,
+    },
+    /// It was finished, given up or swept, or never begun.
+    #[error("there is no such upload, or none any more")]
+    NoSuchUpload,
+    /// Another part is to come first; or none, because the last one was shorter than the others.
+    #[error("the next part is {expected}, unless the last was short")]
+    OutOfOrder {
+        /// The number of the part.
+        expected: u32,
+    },
+    /// The part is empty or too long.
+    #[error("the part has {bytes} bytes; a part has 1 to {limit}")]
+    PartLength {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// What was written is not what was to be written.
+    #[error("what has come is not the value: its length or its checksum is another")]
+    Differs,
 }
 
 impl WriteError {

@@ -1,37 +1,34 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use heed::{MdbError, RoTxn, WithoutTls};
+use tokio::sync::watch;
 
-use super::apply::{self, Results};
+use super::apply::{self, Done, Results};
 use super::ballast::Ballast;
+use super::changes::Keep;
 use super::checked::Checked;
 use super::clock::Clock;
 use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::files;
+use super::history::History;
 use super::lock::DirectoryLock;
+use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
-use super::record::Header;
+use super::parts::Manifest;
+use super::recent::Recent;
+use super::record::{Codec, Header, RecordError};
+use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
 
-/// The version of the store's layout that this code writes, and the newest that it opens.
-///
-/// It counts the tables and what they mean; a record has a version of its own.
-pub const STORE_VERSION: u32 = 1;
-
-const FORMAT_KEY: &[u8] = b"format";
 const BALLAST_FILE: &str = "reserve";
-
-/// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
-const FULL_DISK_BYTES: u64 = 1 << 20;
 
 /// A durable map from keys to values, in one directory.
 ///
@@ -63,7 +60,11 @@ pub(super) struct Inner {
     pub(super) directory: PathBuf,
     pub(super) environment: Environment,
     pub(super) writer: Mutex<Writer>,
+    pub(super) history: History,
+    /// The last revision that was committed.
+    pub(super) committed: watch::Sender<u64>,
     clock: Clock,
+    recent: Recent,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
@@ -97,10 +98,21 @@ pub struct Entry {
     pub expires_at_ms: Option<u64>,
 }
 
+/// How the revisions of a store that is opened go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Revisions {
+    /// As they were.
+    GoOn,
+    /// In a history of their own: the store that the file is from goes on with the same ones.
+    Fork,
+}
+
 /// Why a transaction was undone.
 pub(super) enum Failure {
     MapFull,
     DiskFull,
+    /// The file system has become read-only.
+    ReadOnly,
     Storage(StorageError),
 }
 
@@ -111,17 +123,23 @@ impl Store {
     ///
     /// [`OpenError`]; [`OpenError::InUse`] while this or another process has it open.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        Self::open_at(directory, options, Clock::system())
+        Self::open_as(directory, options, Clock::system(), Revisions::GoOn)
     }
 
-    /// As [`open`](Self::open), with a clock.
-    pub(super) fn open_at(directory: &Path, options: StoreOptions, clock: Clock) -> Result<Self, OpenError> {
+    /// As [`open`](Self::open), with a clock, and for a file that others may have gone on with, too.
+    pub(super) fn open_as(
+        directory: &Path,
+        options: StoreOptions,
+        clock: Clock,
+        revisions: Revisions,
+    ) -> Result<Self, OpenError> {
         options.check()?;
         create_directory(directory)?;
         let lock = DirectoryLock::take(directory)?;
-        synced::restore(directory)?;
+        let is_another = synced::restore(directory)? || revisions == Revisions::Fork;
         let mut ballast = Ballast::new(directory.join(BALLAST_FILE));
-        let (environment, reserve_is_open) = open_environment(directory, &options, &mut ballast)?;
+        let (environment, reserve_is_open, history) =
+            open_environment(directory, &options, &mut ballast, is_another)?;
         synced::forget(directory).map_err(|source| OpenError::Io {
             what: "file of the last sync",
             path: directory.to_owned(),
@@ -140,11 +158,29 @@ impl Store {
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
         let full = Mutex::new(None);
-        let inner = Inner { options, directory, environment, writer, clock, full, _lock: lock };
+        let committed = watch::Sender::new(0);
+        let inner = Inner {
+            options,
+            directory,
+            environment,
+            writer,
+            history,
+            committed,
+            clock,
+            recent: Recent::default(),
+            full,
+            _lock: lock,
+        };
         inner.remove_unfinished();
         inner.close_reserve(&mut inner.writer.lock().unwrap_or_else(PoisonError::into_inner))?;
         inner.start_durability()?;
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        if let Err(error) = store.drop_all_uploads() {
+            // A full store lets them be dropped later.
+            tracing::warn!(%error, "values that were not written to their end were not given up");
+        }
+        store.inner.committed.send_replace(store.revision()?);
+        Ok(store)
     }
 
     /// The options that the store was opened with.
@@ -168,12 +204,13 @@ impl Store {
     /// As [`get`](Self::get); [`ReadError::ValueTooLarge`] has the length of the value.
     pub fn get_within(&self, key: &[u8], limit_bytes: usize) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
-        let limit = limit_bytes.min(self.inner.options.max_value_bytes);
+        let limit = limit_bytes.min(self.inner.options.value_limits().whole_bytes);
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let record = tables.records.get(transaction, key);
             let record = record.map_err(|error| StorageError::of_heed("read", error))?;
-            record.map_or(Ok(None), |record| read_record(key, record, limit, now_ms))
+            let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+            record.map_or(Ok(None), read)
         })
     }
 
@@ -188,7 +225,7 @@ impl Store {
         keys: &[Bytes],
         limit_bytes: usize,
     ) -> Result<Vec<Result<Option<Entry>, ReadError>>, ReadError> {
-        let limit = self.inner.options.max_value_bytes;
+        let limit = self.inner.options.value_limits().whole_bytes;
         let now_ms = self.now_ms();
         self.reading(|transaction, tables| {
             let mut records = Vec::with_capacity(keys.len());
@@ -203,7 +240,7 @@ impl Store {
                 };
                 // A length that is damaged is one key's own matter: it does not count.
                 if let Ok(Some((header, payload))) =
-                    record.map(|record| record.and_then(|it| Header::peek(it).ok()))
+                    record.map(|record| record.and_then(|it| look_at(key, it).ok()))
                     && !has_ended(&header, now_ms)
                 {
                     bytes = bytes.saturating_add(agreed_bytes(&header, payload).unwrap_or(0));
@@ -213,10 +250,10 @@ impl Store {
             if bytes > limit_bytes {
                 return Err(ReadError::ValueTooLarge { bytes, limit: limit_bytes });
             }
-            let entries = keys
-                .iter()
-                .zip(records)
-                .map(|(key, record)| record?.map_or(Ok(None), |it| read_record(key, it, limit, now_ms)));
+            let entries = keys.iter().zip(records).map(|(key, record)| {
+                let read = |record| read_record(transaction, tables, key, record, limit, now_ms);
+                record?.map_or(Ok(None), read)
+            });
             Ok(entries.collect())
         })
     }
@@ -325,7 +362,7 @@ impl Store {
         self.inner.commit(&[write]).pop().expect("one write has one answer")
     }
 
-    fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
+    pub(super) fn apply_one(&self, write: Write) -> Result<Applied, WriteError> {
         self.apply(vec![write]).pop().expect("one write has one answer")
     }
 }
@@ -354,6 +391,11 @@ impl Inner {
         results
     }
 
+    /// What is being read.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     fn full(&self) -> MutexGuard<'_, Option<Full>> {
         self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -368,7 +410,11 @@ impl Inner {
         let Some(now) = last else { return };
         let before = std::mem::replace(&mut *self.full(), now);
         match (before, now) {
+            (None | Some(Full::MaxSize { .. } | Full::Disk), Some(why @ Full::ReadOnly)) => {
+                tracing::error!(%why, "the store takes no writes: reads go on");
+            }
             (None, Some(why)) => tracing::warn!(%why, "the store is full: reads and removes go on"),
+            (Some(Full::ReadOnly), None) => tracing::info!("the store takes writes again"),
             (Some(_), None) => tracing::info!("the store has room again"),
             _ => {}
         }
@@ -380,6 +426,9 @@ impl Inner {
             Ok(done) => results.extend(done),
             Err(Failure::Storage(error)) => {
                 results.extend(writes.iter().map(|_| Err(WriteError::Storage(error.clone()))));
+            }
+            Err(Failure::ReadOnly) => {
+                results.extend(writes.iter().map(|_| Err(WriteError::StoreFull(Full::ReadOnly))));
             }
             Err(Failure::MapFull | Failure::DiskFull) if writes.len() > 1 => {
                 let (first, second) = writes.split_at(writes.len() / 2);
@@ -395,19 +444,25 @@ impl Inner {
     }
 
     /// Commits the writes together, in a map that grows as far as they may take it.
-    fn commit_growing(&self, writer: &mut Writer, writes: &[Prepared]) -> Result<Results, Failure> {
+    pub(super) fn commit_growing(
+        &self,
+        writer: &mut Writer,
+        writes: &[Prepared],
+    ) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
+        let mut keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
             let checked = &mut writer.checked;
-            let attempt = self
-                .environment
-                .write(|transaction, tables| apply::apply(transaction, tables, writes, now_ms, checked));
+            let attempt = self.environment.write(|transaction, tables| {
+                apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
+            });
             let failure = match attempt {
-                Ok(results) => {
+                Ok(Done { results, revision }) => {
                     writer.has_fresh_free_pages = true;
                     self.note_commit(writer);
+                    self.committed.send_if_modified(|last| std::mem::replace(last, revision) != revision);
                     return Ok(results);
                 }
                 Err(error) => self.failure(error),
@@ -416,13 +471,21 @@ impl Inner {
                 Failure::MapFull | Failure::DiskFull if self.give_up_copies(&failure, ceiling) => true,
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
-                    self.grow(writer, needed_bytes, ceiling)? || self.settle_free_pages(writer)?
+                    self.grow(writer, needed_bytes, ceiling)?
+                        || self.settle_free_pages(writer)?
+                        || (!only_removes && self.reclaim(writer)?)
                 }
-                Failure::DiskFull => only_removes && self.make_room_on_disk(writer),
-                Failure::Storage(_) => false,
+                Failure::DiskFull if only_removes => self.make_room_on_disk(writer),
+                // What is freed is used before the file has to grow.
+                Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
+                Failure::ReadOnly | Failure::Storage(_) => return Err(failure),
             };
             if !may_retry {
-                return Err(failure);
+                if !only_removes || writes.len() > 1 || keep == Keep::Nothing {
+                    return Err(failure);
+                }
+                tracing::warn!("there is no room left for a remove: the changes that were kept are given up");
+                keep = Keep::Nothing;
             }
         }
     }
@@ -473,7 +536,7 @@ impl Inner {
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),
             Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
-            Err(storage) => Err(storage),
+            Err(other) => Err(other),
         }
     }
 
@@ -490,94 +553,47 @@ impl Inner {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
             heed::Error::Io(cause) if is_full_disk(&self.directory, &cause) => Failure::DiskFull,
+            heed::Error::Io(cause) if cause.kind() == ErrorKind::ReadOnlyFilesystem => Failure::ReadOnly,
             other => Failure::Storage(StorageError::of_heed("commit", other)),
         }
     }
 }
 
+/// What a record says before all of it is read: a short one of a value in parts is.
+fn look_at<'r>(key: &[u8], record: &'r [u8]) -> Result<(Header, &'r [u8]), RecordError> {
+    match Header::peek(record) {
+        Ok((Header { codec: Codec::Parts, .. }, _)) => Header::decode(key, record),
+        other => other,
+    }
+}
+
 /// None where the entry has ended.
-fn read_record(key: &[u8], record: &[u8], limit: usize, now_ms: u64) -> Result<Option<Entry>, ReadError> {
+pub(super) fn read_record(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+    key: &[u8],
+    record: &[u8],
+    limit: usize,
+    now_ms: u64,
+) -> Result<Option<Entry>, ReadError> {
     let (header, payload) = Header::decode(key, record)?;
     if has_ended(&header, now_ms) {
         return Ok(None);
     }
-    let bytes = header.value_bytes as usize;
+    let bytes = usize::try_from(header.value_bytes).unwrap_or(usize::MAX);
     if bytes > limit {
         return Err(ReadError::ValueTooLarge { bytes, limit });
     }
+    let (value, stored_bytes) = if header.codec == Codec::Parts {
+        let manifest = Manifest::decode(payload)?;
+        (gather(transaction, tables, &manifest)?, manifest.stored_bytes)
+    } else {
+        (expand(header.codec, header.value_bytes, payload)?, payload.len() as u64)
+    };
     Ok(Some(Entry {
-        value: expand(&header, payload)?.into(),
+        value: value.into(),
         revision: header.revision,
-        stored_bytes: payload.len() as u64,
+        stored_bytes,
         expires_at_ms: header.expires_at_ms,
     }))
-}
-
-/// Opens the environment, also where there is no room left and tables are missing that an older program did not make: they
-/// get what is kept back for removes. Says whether the map reaches into that.
-fn open_environment(
-    directory: &Path,
-    options: &StoreOptions,
-    ballast: &mut Ballast,
-) -> Result<(Environment, bool), OpenError> {
-    let mut map_bytes = options.initial_map();
-    loop {
-        let opened = Environment::open(directory, map_bytes, |meta, transaction| {
-            match meta.get(transaction, FORMAT_KEY)? {
-                None => Ok(meta.put(transaction, FORMAT_KEY, &STORE_VERSION.to_le_bytes())?),
-                Some(bytes) => check_format(bytes, directory),
-            }
-        });
-        match opened {
-            Ok(environment) => return Ok((environment, map_bytes > options.put_ceiling())),
-            Err(OpenError::Storage(error)) if error.is_full_map() && map_bytes < options.map_ceiling() => {
-                // The file may be longer than the first map, which LMDB then made as long as the file.
-                map_bytes = options.map_ceiling();
-            }
-            Err(OpenError::Io { source, .. }) if is_full_disk(directory, &source) && ballast.release() => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn is_full_disk(directory: &Path, error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge => true,
-        // LMDB answers a write that was cut short, as the last one before a full disk is, with a plain I/O error.
-        _ => rustix::fs::statvfs(directory)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES),
-    }
-}
-
-fn check_format(bytes: &[u8], directory: &Path) -> Result<(), OpenError> {
-    let path = || directory.join("data.mdb");
-    match bytes.try_into().map(u32::from_le_bytes) {
-        Ok(STORE_VERSION) => Ok(()),
-        Ok(found) if found > STORE_VERSION => Err(OpenError::NewerFormat { found, supported: STORE_VERSION }),
-        _ => Err(OpenError::NotAStore { path: path(), reason: "its format version is none" }),
-    }
-}
-
-fn create_directory(directory: &Path) -> Result<(), OpenError> {
-    let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    let failed = |source| OpenError::Io { what: "directory", path: directory.to_owned(), source };
-    files::create_directory(directory).map_err(failed)?;
-    for path in made {
-        // A relative path of one part lies in the directory with the empty name.
-        match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
-            Some(parent) => sync_directory(parent)?,
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn sync_directory(directory: &Path) -> Result<(), OpenError> {
-    files::sync_directory(directory).map_err(|source| OpenError::Io {
-        what: "directory",
-        path: directory.to_owned(),
-        source,
-    })
 }

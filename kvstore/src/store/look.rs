@@ -12,6 +12,7 @@ use super::error::{Full, ReadError, StorageError, check_key};
 use super::expiry::{count_ended, has_ended, record_has_ended};
 use super::handle::Store;
 use super::options::{Durability, MAX_KEY_BYTES};
+use super::parts::Manifest;
 use super::record::{Codec, Header, RecordError};
 
 /// The most keys of one page.
@@ -46,10 +47,14 @@ pub struct Meta {
 
 impl Meta {
     fn new(header: &Header, payload: &[u8], now_ms: u64) -> Self {
+        let stored_bytes = match header.codec {
+            Codec::Parts => Manifest::decode(payload).map_or(0, |manifest| manifest.stored_bytes),
+            _ => payload.len() as u64,
+        };
         Self {
             revision: header.revision,
-            value_bytes: header.value_bytes.into(),
-            stored_bytes: payload.len() as u64,
+            value_bytes: header.value_bytes,
+            stored_bytes,
             codec: header.codec,
             expires_in_ms: header.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms)),
         }
@@ -101,6 +106,17 @@ pub struct Status {
     pub full: Option<Full>,
     /// When a write is answered.
     pub durability: Durability,
+}
+
+/// How many keys there are, and the last revision that was given to a write.
+pub(super) fn count(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+    now_ms: u64,
+) -> Result<(u64, u64), heed::Error> {
+    let entries = tables.records.len(transaction)?;
+    let entries = entries.saturating_sub(count_ended(transaction, tables, now_ms)?);
+    Ok((entries, last_revision(transaction, tables)?))
 }
 
 impl Store {
@@ -159,9 +175,8 @@ impl Store {
                 let stat = table.stat(transaction)?;
                 used_pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
             }
-            let entries = tables.records.len(transaction)?;
-            let entries = entries.saturating_sub(count_ended(transaction, tables, now_ms)?);
-            Ok((entries, last_revision(transaction, tables)?, used_pages as u64))
+            let (entries, revision) = count(transaction, tables, now_ms)?;
+            Ok((entries, revision, used_pages as u64))
         });
         let (entries, revision, used_pages) = read.flatten().map_err(failed)?;
         Ok(Status {

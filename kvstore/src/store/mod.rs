@@ -4,8 +4,11 @@
 //! do not: see [`crate::engine`]. `docs/STORE-FORMAT.md` describes the files.
 
 mod apply;
+mod apply_upload;
 mod backup;
 mod ballast;
+mod change;
+mod changes;
 mod checked;
 mod clock;
 mod compact;
@@ -15,15 +18,24 @@ mod environment;
 mod error;
 mod expiry;
 mod files;
+mod format;
 mod handle;
+mod history;
 mod lock;
 mod look;
 mod meta_page;
+mod opening;
 mod options;
+mod parts;
+mod recent;
+mod reclaim;
 pub mod record;
+mod stream;
+mod stream_io;
 mod sync;
 mod synced;
 mod together;
+mod upload;
 mod verify;
 mod write;
 
@@ -31,14 +43,25 @@ mod write;
 mod tests;
 
 pub use backup::{BackedUp, BackupError, restore};
+pub use change::{Change, ChangeKind};
+pub use changes::{Attached, ChangesError, ChangesPage, ChangesQuery, MAX_PAGE_CHANGES};
 pub use compact::Compacted;
 pub use compression::MIN_COMPRESSED_BYTES;
 pub(crate) use error::check_key;
-pub use error::{Full, KeyError, OpenError, ReadError, StorageError, WriteError};
+pub use error::{Full, KeyError, OpenError, ReadError, StorageError, UploadError, WriteError};
 pub use expiry::COLLECTED_AT_ONCE;
-pub use handle::{Entry, STORE_VERSION, Store};
+pub use format::STORE_VERSION;
+pub use handle::{Entry, Store};
+pub use history::{History, NoHistory};
 pub use look::{Listed, MAX_PAGE_KEYS, Meta, Page, Status};
-pub use options::{Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions};
+pub(crate) use options::ValueLimits;
+pub use options::{
+    Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MAX_WHOLE_BYTES_CEILING, MIN_MAX_SIZE_BYTES,
+    MIN_PART_BYTES, StoreOptions,
+};
+pub use stream::{InParts, Layout};
+pub use stream_io::{ValueReader, ValueWriter};
 pub use together::{MAX_TOGETHER, Together, TogetherError};
+pub use upload::{MAX_PART_BYTES, MAX_UPLOADS, UPLOAD_IDLE_MS, UploadDone, UploadStep};
 pub use verify::Verified;
 pub use write::{Applied, Condition, Stored, Write};

@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use super::error::OpenError;
+use super::upload::MAX_PART_BYTES;
 
 /// The longest key, which is LMDB's own limit.
 pub const MAX_KEY_BYTES: usize = 511;
 
 /// The highest value that [`StoreOptions::max_value_bytes`] can have.
+pub const MAX_VALUE_BYTES_CEILING: usize = 1 << 40;
+
+/// The highest value that [`StoreOptions::max_whole_bytes`] can have.
 ///
 /// A record must fit one write of the kernel, which ends just below 2 GiB, and its length 32 bits.
-pub const MAX_VALUE_BYTES_CEILING: usize = 1 << 30;
+pub const MAX_WHOLE_BYTES_CEILING: usize = 1 << 30;
+
+/// The lowest value that [`StoreOptions::part_bytes`] can have.
+pub const MIN_PART_BYTES: usize = 1 << 10;
 
 /// The lowest value that [`StoreOptions::max_size_bytes`] can have: room for the trees themselves.
 pub const MIN_MAX_SIZE_BYTES: usize = 1 << 20;
@@ -63,6 +70,12 @@ impl Durability {
 pub struct StoreOptions {
     /// The longest value, in bytes; at most [`MAX_VALUE_BYTES_CEILING`]. Default: 64 MiB.
     pub max_value_bytes: usize,
+    /// The longest value that is put or got as a whole, in bytes: one that is longer is written and read part by part. At
+    /// most [`MAX_WHOLE_BYTES_CEILING`], which is the default.
+    pub max_whole_bytes: usize,
+    /// The length of the parts in which a value is written that is written part by part, in bytes: from [`MIN_PART_BYTES`] to
+    /// [`MAX_PART_BYTES`]. What was written with another length stays readable. Default: 1 MiB.
+    pub part_bytes: usize,
     /// The level of zstd: higher is smaller and slower, negative is faster and larger. Default: 3.
     pub compression_level: i32,
     /// The size of the memory map at the start. It costs address space, not memory and not disk; a store that
@@ -73,16 +86,31 @@ pub struct StoreOptions {
     pub max_size_bytes: usize,
     /// When a write is answered. Default: [`Durability::Sync`].
     pub durability: Durability,
+    /// How many changes are kept for those who watch, at least where there were so many; 0 for none. Together they take
+    /// at most a sixteenth of `max_size_bytes`, which may be fewer. Default: 100,000.
+    pub max_changes: u64,
+}
+
+/// How long values may be, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ValueLimits {
+    /// One that is written part by part.
+    pub(crate) value_bytes: usize,
+    /// One that is put or got as a whole.
+    pub(crate) whole_bytes: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             max_value_bytes: 64 << 20,
+            max_whole_bytes: MAX_WHOLE_BYTES_CEILING,
+            part_bytes: MAX_PART_BYTES,
             compression_level: 3,
             initial_map_bytes: 1 << 30,
             max_size_bytes: 64 << 30,
             durability: Durability::Sync,
+            max_changes: 100_000,
         }
     }
 }
@@ -91,7 +119,13 @@ impl StoreOptions {
     pub(super) fn check(&self) -> Result<(), OpenError> {
         let invalid = |option, bound| Err(OpenError::InvalidOption { option, bound });
         if self.max_value_bytes > MAX_VALUE_BYTES_CEILING {
-            return invalid("max_value_bytes", "at most 1 GiB");
+            return invalid("max_value_bytes", "at most 1 TiB");
+        }
+        if self.max_whole_bytes > MAX_WHOLE_BYTES_CEILING {
+            return invalid("max_whole_bytes", "at most 1 GiB");
+        }
+        if !(MIN_PART_BYTES..=MAX_PART_BYTES).contains(&self.part_bytes) {
+            return invalid("part_bytes", "from 1 KiB to 1 MiB");
         }
         if self.max_size_bytes < MIN_MAX_SIZE_BYTES {
             return invalid("max_size_bytes", "at least 1 MiB");
@@ -100,6 +134,17 @@ impl StoreOptions {
             return invalid("compression_level", "one of zstd's levels");
         }
         Ok(())
+    }
+
+    /// How long values may be.
+    pub(crate) fn value_limits(&self) -> ValueLimits {
+        let value_bytes = self.max_value_bytes;
+        ValueLimits { value_bytes, whole_bytes: value_bytes.min(self.max_whole_bytes) }
+    }
+
+    /// The length of parts, which was checked.
+    pub(super) fn part_bytes(&self) -> u32 {
+        u32::try_from(self.part_bytes).expect("a part has at most 1 MiB")
     }
 
     /// The size of the map at the start.
@@ -145,7 +190,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let default = StoreOptions::default;
-        assert_eq!(refused(StoreOptions { max_value_bytes: (1 << 30) + 1, ..default() }), "max_value_bytes");
+        assert_eq!(refused(StoreOptions { max_value_bytes: (1 << 40) + 1, ..default() }), "max_value_bytes");
+        assert_eq!(refused(StoreOptions { max_whole_bytes: (1 << 30) + 1, ..default() }), "max_whole_bytes");
+        for part_bytes in [0, 1023, (1 << 20) + 1] {
+            assert_eq!(refused(StoreOptions { part_bytes, ..default() }), "part_bytes");
+        }
         assert_eq!(refused(StoreOptions { max_size_bytes: (1 << 20) - 1, ..default() }), "max_size_bytes");
         assert_eq!(refused(StoreOptions { compression_level: 23, ..default() }), "compression_level");
         default().check().unwrap();

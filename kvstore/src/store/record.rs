@@ -5,14 +5,14 @@
 //! | Offset | Bytes | Field |
 //! | --- | --- | --- |
 //! | 0 | 1 | format version, now 1 |
-//! | 1 | 1 | codec of the payload: 0 raw, 1 zstd (one frame) |
+//! | 1 | 1 | codec of the payload: 0 raw, 1 zstd (one frame), 2 in parts |
 //! | 2 | 1 | flags: bit 0, an expiry time is present; the others are 0 |
 //! | 3 | 1 | reserved, 0 |
 //! | 4 | 4 | checksum: CRC-32 (IEEE) of what follows below |
 //! | 8 | 8 | revision |
-//! | 16 | 4 | length of the value in bytes, before compression |
+//! | 16 | 4 | length of the value in bytes, before compression; 0 for one in parts |
 //! | 20 | 8 | only with flag bit 0: expiry time, in milliseconds since 1970-01-01 UTC |
-//! | 20 or 28 | rest | payload: the value, encoded by the codec |
+//! | 20 or 28 | rest | payload: the value, encoded by the codec; for one in parts what `parts` calls a manifest |
 //!
 //! The checksum covers, in this order: the bytes 0 to 3; the header from byte 8 to its end; the length of the
 //! key as two bytes; the key; the payload. A record that lands under another key is thus found out.
@@ -21,6 +21,8 @@
 //! values *mean*, and how the payload is compressed, is not known here (see `compression`).
 
 use crc32fast::Hasher;
+
+use super::parts::Manifest;
 
 /// The format version that this code writes, and the newest that it reads.
 pub const RECORD_VERSION: u8 = 1;
@@ -44,20 +46,24 @@ pub enum Codec {
     Raw,
     /// The payload is one zstd frame that holds the value.
     Zstd,
+    /// The value lies elsewhere in parts, each with its own codec; the payload says where.
+    Parts,
 }
 
 impl Codec {
-    fn to_byte(self) -> u8 {
+    pub(super) fn to_byte(self) -> u8 {
         match self {
             Self::Raw => 0,
             Self::Zstd => 1,
+            Self::Parts => 2,
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Raw),
             1 => Some(Self::Zstd),
+            2 => Some(Self::Parts),
             _ => None,
         }
     }
@@ -70,8 +76,8 @@ pub struct Header {
     pub codec: Codec,
     /// The store's revision at which the record was written.
     pub revision: u64,
-    /// Length of the value, before compression.
-    pub value_bytes: u32,
+    /// Length of the value, before compression. Only that of a value in parts can have more than 32 bits.
+    pub value_bytes: u64,
     /// When the record stops being valid, in milliseconds since 1970-01-01 UTC.
     pub expires_at_ms: Option<u64>,
 }
@@ -103,16 +109,33 @@ impl PayloadChecksum {
         hasher.update(payload);
         Self(hasher)
     }
+
+    pub(super) fn add_to(&self, hasher: &mut Hasher) {
+        hasher.combine(&self.0);
+    }
+
+    /// The checksum itself.
+    pub(super) fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
 }
 
 impl Header {
     /// Encodes the header of a record that is to lie under `key`.
+    ///
+    /// # Panics
+    ///
+    /// When a value that is not in parts has 4 GiB or more.
     pub fn encode(&self, key: &[u8], payload: &PayloadChecksum) -> HeaderBytes {
         let mut bytes = [0; MAX_HEADER_BYTES];
         bytes[0] = RECORD_VERSION;
         bytes[1] = self.codec.to_byte();
         bytes[REVISION_AT..VALUE_LENGTH_AT].copy_from_slice(&self.revision.to_le_bytes());
-        bytes[VALUE_LENGTH_AT..HEADER_BYTES].copy_from_slice(&self.value_bytes.to_le_bytes());
+        let value_bytes = match self.codec {
+            Codec::Parts => 0,
+            _ => u32::try_from(self.value_bytes).expect("the ceiling of values in one record is below 4 GiB"),
+        };
+        bytes[VALUE_LENGTH_AT..HEADER_BYTES].copy_from_slice(&value_bytes.to_le_bytes());
         let mut length = HEADER_BYTES;
         if let Some(expires_at_ms) = self.expires_at_ms {
             bytes[2] |= FLAG_EXPIRY;
@@ -142,7 +165,7 @@ impl Header {
             return Err(Damage::Checksum { stored, computed }.into());
         }
         let found = payload.len();
-        if header.codec == Codec::Raw && found != header.value_bytes as usize {
+        if header.codec == Codec::Raw && found as u64 != header.value_bytes {
             return Err(Damage::Length { recorded: header.value_bytes, found }.into());
         }
         Ok((header, payload))
@@ -175,7 +198,10 @@ impl Header {
             expires_at_ms = Some(u64::from_le_bytes(*expiry));
             payload = rest;
         }
-        let value_bytes = u32::from_le_bytes(field(fixed, VALUE_LENGTH_AT));
+        let value_bytes = match codec {
+            Codec::Parts => Manifest::decode(payload)?.value_bytes,
+            _ => u32::from_le_bytes(field(fixed, VALUE_LENGTH_AT)).into(),
+        };
         let revision = u64::from_le_bytes(field(fixed, REVISION_AT));
         Ok((Self { codec, revision, value_bytes, expires_at_ms }, payload))
     }
@@ -250,7 +276,7 @@ pub enum Damage {
     #[error("its value has {found} bytes and should have {recorded}")]
     Length {
         /// The length in the record.
-        recorded: u32,
+        recorded: u64,
         /// The length found.
         found: usize,
     },
@@ -258,7 +284,31 @@ pub enum Damage {
     #[error("its payload does not decompress into {recorded} bytes")]
     Decompression {
         /// The length in the record.
-        recorded: u32,
+        recorded: u64,
+    },
+    /// What should say where the parts of the value are does not.
+    #[error("the {bytes} bytes that should say where its parts are do not")]
+    Manifest {
+        /// How many bytes there are.
+        bytes: usize,
+    },
+    /// A part of the value is not there.
+    #[error("its part {number} is not there")]
+    MissingPart {
+        /// Which, from 0.
+        number: u32,
+    },
+    /// A part of the value is not what was written.
+    #[error("its part {number} is damaged")]
+    Part {
+        /// Which, from 0.
+        number: u32,
+    },
+    /// Parts of a value take room that no record has.
+    #[error("there are parts of a value {value} that no record has")]
+    Stray {
+        /// The number of the value.
+        value: u64,
     },
 }
 
@@ -274,7 +324,7 @@ mod tests {
         bytes
     }
 
-    fn raw(revision: u64, value_bytes: u32) -> Header {
+    fn raw(revision: u64, value_bytes: u64) -> Header {
         Header { codec: Codec::Raw, revision, value_bytes, expires_at_ms: None }
     }
 
@@ -307,6 +357,24 @@ mod tests {
         ]
         .concat();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn golden_bytes_of_a_value_in_parts() {
+        let manifest =
+            Manifest { value: 1, value_bytes: 5 << 32, stored_bytes: 2, part_bytes: 1 << 20, checksum: 3 };
+        let header = Header { codec: Codec::Parts, revision: 1, value_bytes: 5 << 32, expires_at_ms: None };
+        let bytes = record(&header, b"k", &manifest.encode());
+        let expected = [
+            [1, 2, 0, 0].as_slice(),
+            &0x5590_e10f_u32.to_le_bytes(),
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            &[0, 0, 0, 0],
+            &manifest.encode(),
+        ]
+        .concat();
+        assert_eq!(bytes, expected);
+        assert_eq!(Header::decode(b"k", &bytes), Ok((header, &manifest.encode()[..])));
     }
 
     #[test]
@@ -357,7 +425,7 @@ mod tests {
             claimed: u32,
         ) {
             let (codec, value_bytes) =
-                if zstd { (Codec::Zstd, claimed) } else { (Codec::Raw, payload.len() as u32) };
+                if zstd { (Codec::Zstd, claimed.into()) } else { (Codec::Raw, payload.len() as u64) };
             let header = Header { codec, revision, value_bytes, expires_at_ms };
             let bytes = record(&header, &key, &payload);
             prop_assert_eq!(Header::decode(&key, &bytes), Ok((header, payload.as_slice())));
@@ -377,7 +445,7 @@ mod tests {
             expires_at_ms: Option<u64>,
             bit: prop::sample::Index,
         ) {
-            let header = Header { expires_at_ms, ..raw(7, payload.len() as u32) };
+            let header = Header { expires_at_ms, ..raw(7, payload.len() as u64) };
             let mut bytes = record(&header, b"key", &payload);
             let bit = bit.index(bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -386,7 +454,7 @@ mod tests {
 
         #[test]
         fn a_cut_record_is_found(payload in prop::collection::vec(any::<u8>(), 1..200), cut: prop::sample::Index) {
-            let bytes = record(&raw(7, payload.len() as u32), b"key", &payload);
+            let bytes = record(&raw(7, payload.len() as u64), b"key", &payload);
             prop_assert!(Header::decode(b"key", &bytes[..cut.index(bytes.len())]).is_err());
         }
     }

@@ -18,6 +18,7 @@ use std::path::Path;
 use super::environment::{DATA_FILE, Environment};
 use super::error::OpenError;
 use super::files;
+use crate::failpoint::{self, Moment};
 
 const SYNCED_FILE: &str = "synced";
 const NEW_FILE: &str = "synced.new";
@@ -34,13 +35,13 @@ const ROOT_BYTES: usize = 8;
 /// No system that we run on has longer pages.
 const MAX_PAGE_BYTES: u32 = 64 << 10;
 
-/// Puts back the last sync point of a store that was not closed. Nobody has it open.
-pub(super) fn restore(directory: &Path) -> Result<(), OpenError> {
+/// Puts back the last sync point of a store that was not closed, and says whether there was one. Nobody has it open.
+pub(super) fn restore(directory: &Path) -> Result<bool, OpenError> {
     let path = directory.join(SYNCED_FILE);
     let failed = |source| OpenError::Io { what: "file of the last sync", path: path.clone(), source };
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(cause) => return Err(failed(cause)),
     };
     let mut bytes = Vec::new();
@@ -55,8 +56,9 @@ pub(super) fn restore(directory: &Path) -> Result<(), OpenError> {
         return Err(OpenError::SyncedApart { path });
     }
     file.write_all_at(note.metas, 0).and_then(|()| file.sync_all()).map_err(failed)?;
+    failpoint::reach(Moment::PutBack);
     tracing::warn!("the store was not closed: it has its state of the last sync");
-    Ok(())
+    Ok(true)
 }
 
 /// Notes that the state that is on disk now is the last one, durably.

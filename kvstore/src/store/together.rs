@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::WriteError;
+use super::options::ValueLimits;
 use super::write::Write;
 
 /// How many writes can be done together.
@@ -25,7 +26,7 @@ pub enum TogetherError {
         /// The limit.
         limit: usize,
     },
-    /// Two are of the same key, or one holds others.
+    /// Two are of the same key, or one holds others or is a step of an upload.
     #[error("write {index} is of a key that has come before")]
     Repeated {
         /// The place of the later one.
@@ -46,7 +47,7 @@ impl Together {
         let mut seen = HashSet::with_capacity(writes.len());
         let mut keys = writes.iter().map(|write| match write {
             Write::Put { key, .. } | Write::Remove { key, .. } | Write::Check { key, .. } => Some(key),
-            Write::Together(_) => None,
+            Write::Together(_) | Write::Upload(_) => None,
         });
         match keys.position(|key| key.is_none_or(|key| !seen.insert(key))) {
             Some(index) => Err(TogetherError::Repeated { index }),
@@ -63,11 +64,11 @@ impl Together {
         self.0
     }
 
-    pub(super) fn check(&self, max_value_bytes: usize) -> Result<(), WriteError> {
+    pub(super) fn check(&self, limits: ValueLimits) -> Result<(), WriteError> {
         self.0
             .iter()
             .enumerate()
-            .try_for_each(|(index, write)| write.check(max_value_bytes).map_err(|refusal| refusal.at(index)))
+            .try_for_each(|(index, write)| write.check(limits).map_err(|refusal| refusal.at(index)))
     }
 }
 

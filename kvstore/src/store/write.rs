@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::compression::compress;
 use super::error::{WriteError, check_key};
-use super::options::StoreOptions;
+use super::options::{StoreOptions, ValueLimits};
 use super::record::{Codec, PayloadChecksum};
 use super::together::Together;
+use super::upload::{PreparedStep, UploadDone, UploadStep};
 
 /// One change of one key, or several that are done together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Write {
     },
     /// All of them or none.
     Together(Together),
+    /// One step of writing a long value part by part.
+    Upload(UploadStep),
 }
 
 impl Write {
@@ -57,6 +60,7 @@ impl Write {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Remove { key, .. } | Self::Check { key, .. } => key.len(),
             Self::Together(together) => together.writes().iter().map(Self::bytes).sum(),
+            Self::Upload(step) => step.bytes(),
         }
     }
 
@@ -69,16 +73,18 @@ impl Write {
     }
 
     /// Holds the write against the limits of a store.
-    pub(crate) fn check(&self, max_value_bytes: usize) -> Result<(), WriteError> {
+    pub(crate) fn check(&self, limits: ValueLimits) -> Result<(), WriteError> {
         match self {
             Self::Put { key, value, .. } => {
                 check_key(key)?;
-                if value.len() > max_value_bytes {
-                    return Err(WriteError::ValueTooLarge { bytes: value.len(), limit: max_value_bytes });
+                if value.len() > limits.whole_bytes {
+                    let (bytes, limit) = (value.len(), limits.whole_bytes);
+                    return Err(WriteError::ValueTooLarge { bytes, limit });
                 }
             }
             Self::Remove { key, .. } | Self::Check { key, .. } => check_key(key)?,
-            Self::Together(together) => together.check(max_value_bytes)?,
+            Self::Together(together) => together.check(limits)?,
+            Self::Upload(step) => step.check(limits.value_bytes)?,
         }
         Ok(())
     }
@@ -122,10 +128,19 @@ pub enum Applied {
     },
     /// All are done, each with its own answer.
     Together(Vec<Applied>),
-    /// Entries that had ended are gone.
+    /// Entries that had ended, or uploads, are gone.
     Collected {
         /// How many.
         count: usize,
+    },
+    /// The step is done.
+    Upload(UploadDone),
+    /// Parts that nobody needs are freed.
+    Freed {
+        /// How many.
+        parts: usize,
+        /// There are no more of the value.
+        is_last: bool,
     },
 }
 
@@ -133,8 +148,12 @@ impl Applied {
     /// Whether it has stored a value.
     pub(super) fn has_stored(&self) -> bool {
         match self {
-            Self::Stored(_) => true,
-            Self::Removed { .. } | Self::Checked { .. } | Self::Collected { .. } => false,
+            Self::Stored(_) | Self::Upload(UploadDone::Part { .. }) => true,
+            Self::Removed { .. }
+            | Self::Checked { .. }
+            | Self::Collected { .. }
+            | Self::Upload(_)
+            | Self::Freed { .. } => false,
             Self::Together(all) => all.iter().any(Self::has_stored),
         }
     }
@@ -148,6 +167,20 @@ pub(super) enum Prepared {
     Collect {
         most: usize,
     },
+    Upload(PreparedStep),
+    /// Gives up uploads to which nothing has come since.
+    DropUnfinished {
+        before_ms: u64,
+    },
+    /// Drops values that belong to no record.
+    DropStrays {
+        values: Vec<u64>,
+    },
+    /// Frees some parts of a value that was dropped.
+    Free {
+        value: u64,
+        most: u32,
+    },
 }
 
 /// One change of one key, prepared.
@@ -160,7 +193,7 @@ pub(super) struct Change {
 pub(super) enum Action {
     Put {
         codec: Codec,
-        value_bytes: u32,
+        value_bytes: u64,
         payload: Bytes,
         checksum: PayloadChecksum,
         expires_at_ms: Option<u64>,
@@ -171,12 +204,13 @@ pub(super) enum Action {
 
 impl Prepared {
     pub(super) fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Result<Self, WriteError> {
-        write.check(options.max_value_bytes)?;
+        write.check(options.value_limits())?;
         Ok(match write {
             Write::Together(together) => {
                 let changes = together.into_writes().into_iter();
                 Self::Together(changes.filter_map(|write| Change::new(write, options, now_ms)).collect())
             }
+            Write::Upload(step) => Self::Upload(PreparedStep::new(step, options, now_ms)),
             single => Self::One(Change::new(single, options, now_ms).expect("it is a single write")),
         })
     }
@@ -185,17 +219,23 @@ impl Prepared {
         match self {
             Self::One(change) => std::slice::from_ref(change),
             Self::Together(changes) => changes,
-            Self::Collect { .. } => &[],
+            _ => &[],
         }
     }
 
     /// Whether it adds nothing, and so may use what is kept back.
     pub(super) fn adds_nothing(&self) -> bool {
-        self.changes().iter().all(|change| !matches!(change.action, Action::Put { .. }))
+        match self {
+            Self::Upload(step) => step.adds_nothing(),
+            _ => self.changes().iter().all(|change| !matches!(change.action, Action::Put { .. })),
+        }
     }
 
     /// How many bytes it adds to the database, the trees left aside.
     pub(super) fn stored_bytes(&self) -> usize {
+        if let Self::Upload(step) = self {
+            return step.stored_bytes();
+        }
         let bytes = self.changes().iter().map(|change| match &change.action {
             Action::Put { payload, .. } => change.key.len() + payload.len(),
             Action::Remove | Action::Check => 0,
@@ -209,7 +249,7 @@ impl Change {
     fn new(write: Write, options: &StoreOptions, now_ms: u64) -> Option<Self> {
         Some(match write {
             Write::Put { key, value, condition, ttl_ms } => {
-                let value_bytes = u32::try_from(value.len()).expect("the ceiling of values is below 4 GiB");
+                let value_bytes = value.len() as u64;
                 let (codec, payload) = compress(value, options.compression_level);
                 let checksum = PayloadChecksum::of(&payload);
                 let expires_at_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
@@ -218,7 +258,7 @@ impl Change {
             }
             Write::Remove { key, condition } => Self { key, condition, action: Action::Remove },
             Write::Check { key, condition } => Self { key, condition, action: Action::Check },
-            Write::Together(_) => return None,
+            Write::Together(_) | Write::Upload(_) => return None,
         })
     }
 }

@@ -111,11 +111,11 @@ fn a_store_of_a_later_version_is_refused_by_name_and_left_alone() {
         };
         store.environment().write(write).unwrap();
     };
-    set_version(&2_u32.to_le_bytes());
+    set_version(&3_u32.to_le_bytes());
     for _ in 0..2 {
         let error = Store::open(directory.path(), StoreOptions::default()).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 2, supported: 1 }), "{error:?}");
-        assert_eq!(error.to_string(), "the store has format version 2, and this program reads up to 1");
+        assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2 }), "{error:?}");
+        assert_eq!(error.to_string(), "the store has format version 3, and this program reads up to 2");
     }
 }
 

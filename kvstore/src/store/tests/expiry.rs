@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::noise;
 use crate::store::clock::Clock;
 use crate::store::environment::End;
+use crate::store::handle::Revisions;
 use crate::store::{
     Applied, COLLECTED_AT_ONCE, Condition, ReadError, Store, StoreOptions, Together, Write, WriteError,
 };
@@ -22,7 +23,7 @@ struct Timed {
 fn open_at(directory: &TempDir, now_ms: &Arc<AtomicU64>) -> Store {
     let now_ms = Arc::clone(now_ms);
     let clock = Clock::of(move || now_ms.load(Ordering::Relaxed));
-    Store::open_at(directory.path(), StoreOptions::default(), clock).unwrap()
+    Store::open_as(directory.path(), StoreOptions::default(), clock, Revisions::GoOn).unwrap()
 }
 
 impl Timed {

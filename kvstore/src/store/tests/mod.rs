@@ -2,6 +2,7 @@
 
 mod bare;
 mod basics;
+mod changes;
 mod concurrency;
 mod crash;
 mod damage;
@@ -14,7 +15,10 @@ mod look;
 mod model;
 mod readers;
 mod stalled;
+mod stream_damage;
+mod streams;
 mod together;
+mod upgrade;
 mod upkeep;
 
 use std::path::Path;

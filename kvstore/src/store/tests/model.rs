@@ -29,7 +29,7 @@ impl Model {
             Write::Put { key, condition, .. }
             | Write::Remove { key, condition }
             | Write::Check { key, condition } => (key, *condition),
-            Write::Together(_) => unreachable!("none are made"),
+            Write::Together(_) | Write::Upload(_) => unreachable!("none are made"),
         };
         let current = self.entries.get(key).map(|(_, revision)| *revision);
         let holds = match condition {
@@ -50,7 +50,7 @@ impl Model {
                 self.revision += 1;
                 self.revision
             })),
-            Write::Check { .. } | Write::Together(_) => Ok(None),
+            Write::Check { .. } | Write::Together(_) | Write::Upload(_) => Ok(None),
         }
     }
 }
@@ -113,7 +113,7 @@ proptest! {
                             Ok(Applied::Stored(stored)) => Ok(Some(stored.revision)),
                             Ok(Applied::Removed { revision }) => Ok(revision),
                             Ok(Applied::Checked { .. }) => Ok(None),
-                            Ok(Applied::Together(_) | Applied::Collected { .. }) => unreachable!("none were asked for"),
+                            Ok(_) => unreachable!("none were asked for"),
                             Err(WriteError::Conflict { current }) => Err(current),
                             Err(other) => panic!("{other}"),
                         };

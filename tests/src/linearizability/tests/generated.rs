@@ -27,7 +27,6 @@ fn plans(most: usize) -> impl Strategy<Value = Vec<Planned>> {
 fn run(plans: &[Planned]) -> Vec<Operation> {
     let mut state: Option<(u64, u64)> = None;
     let mut revision = 0;
-    let mut values = 0;
     let mut history = Vec::new();
     for (plan, number) in plans.iter().zip(10..) {
         let at = number * STEP;
@@ -35,12 +34,11 @@ fn run(plans: &[Planned]) -> Vec<Operation> {
             Some((_, revision)) if plan.guess % 3 > 0 => revision,
             _ => 1 + u64::from(plan.guess / 3 % 20),
         };
-        values += 1;
         let call = match plan.kind {
             0..=2 => Call::Get,
-            3 => Call::Put { value: values, condition: Condition::Always },
-            4 => Call::Put { value: values, condition: Condition::Absent },
-            5 => Call::Put { value: values, condition: Condition::Revision(some_revision) },
+            3 => Call::Put { value: number, condition: Condition::Always },
+            4 => Call::Put { value: number, condition: Condition::Absent },
+            5 => Call::Put { value: number, condition: Condition::Revision(some_revision) },
             _ if plan.guess % 2 == 0 => Call::Remove { condition: Condition::Always },
             _ => Call::Remove { condition: Condition::Revision(some_revision) },
         };

@@ -1,0 +1,182 @@
+//! Damage to values in parts: it is told, never returned, and other keys go on.
+
+use std::io::{Read as _, Write as _};
+
+use super::noise;
+use crate::store::environment::{End, Tables};
+use crate::store::parts::{State, part_key, value_key};
+use crate::store::record::{Damage, RecordError};
+use crate::store::{Condition, Layout, ReadError, Store, StoreOptions};
+
+const PART: usize = 1024;
+
+fn open(directory: &std::path::Path) -> Store {
+    Store::open(directory, StoreOptions { part_bytes: PART, ..StoreOptions::default() }).unwrap()
+}
+
+fn stream(store: &Store, key: &'static str, value: &[u8]) -> u64 {
+    let mut writer = store.writer(key, Condition::Always).unwrap();
+    writer.write_all(value).unwrap();
+    writer.finish(None).unwrap();
+    match store.layout(key.as_bytes()).unwrap() {
+        Some(Layout::InParts(parts)) => parts.value,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Does something to the tables behind the store's back.
+fn tamper(store: &Store, with: impl Fn(&mut heed::RwTxn<'_>, &Tables) -> Result<(), heed::Error>) {
+    let written = store.environment().write(|transaction, tables| {
+        with(transaction, tables)?;
+        Ok(End::Commit(()))
+    });
+    written.unwrap();
+}
+
+fn verify(store: &Store) -> Vec<(String, RecordError)> {
+    let (mut damaged, mut after) = (Vec::new(), None);
+    loop {
+        let part = store.verify(after.as_deref()).unwrap();
+        let named = part.damaged.into_iter();
+        damaged.extend(named.map(|(key, why)| (String::from_utf8(key.to_vec()).unwrap(), why)));
+        after = part.next;
+        if after.is_none() {
+            return damaged;
+        }
+    }
+}
+
+#[test]
+fn every_damaged_byte_of_a_part_is_told_before_any_of_it_is_returned() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    stream(&store, "sound", &noise(1, 5 * PART));
+    // The first part is raw, and the second compressed.
+    let value = [noise(2, PART), vec![7; PART], noise(3, 10)].concat();
+    let id = stream(&store, "key", &value);
+    for number in 0..3 {
+        let key = part_key(id, number);
+        let read = store
+            .environment()
+            .read(|transaction, tables| tables.parts.get(transaction, &key).unwrap().unwrap().to_vec());
+        let sound = read.unwrap();
+        let flips = (0..sound.len() * 8).step_by(if sound.len() > 100 { 31 } else { 1 }).map(|bit| {
+            let mut part = sound.clone();
+            part[bit / 8] ^= 1 << (bit % 8);
+            part
+        });
+        let cuts = (0..sound.len()).step_by(7).map(|length| sound[..length].to_vec());
+        for part in flips.chain(cuts) {
+            tamper(&store, |transaction, tables| tables.parts.put(transaction, &key, &part));
+            for answer in [store.get(b"key").map(drop), store.read_part(b"key", id, number).map(drop)] {
+                assert!(
+                    matches!(answer, Err(ReadError::Damaged { .. } | ReadError::NewerFormat { .. })),
+                    "{number}: {answer:?}"
+                );
+            }
+            let named = verify(&store);
+            assert!(matches!(&named[..], [(key, _)] if key == "key"), "{named:?}");
+        }
+        // Those before it are read.
+        let mut reader = store.reader(b"key").unwrap().unwrap();
+        let mut before = vec![0; number as usize * PART];
+        reader.read_exact(&mut before).unwrap();
+        assert!(before == value[..before.len()]);
+        assert!(reader.read(&mut [0]).unwrap_err().downcast::<ReadError>().is_ok());
+        tamper(&store, |transaction, tables| tables.parts.put(transaction, &key, &sound));
+        assert!(store.get(b"key").unwrap().unwrap().value == value);
+    }
+    assert_eq!(verify(&store), []);
+    assert_eq!(store.get(b"sound").unwrap().unwrap().value, noise(1, 5 * PART));
+}
+
+#[test]
+fn parts_that_change_places_or_are_missing_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let first = stream(&store, "first", &noise(1, 3 * PART));
+    let second = stream(&store, "second", &noise(2, 3 * PART));
+    let get = |transaction: &heed::RwTxn<'_>, tables: &Tables, key: &[u8]| {
+        tables.parts.get(transaction, key).unwrap().unwrap().to_vec()
+    };
+    for (from, to) in [(part_key(first, 0), part_key(first, 1)), (part_key(second, 2), part_key(first, 2))] {
+        tamper(&store, |transaction, tables| {
+            let part = get(transaction, tables, &from);
+            tables.parts.put(transaction, &to, &part)
+        });
+    }
+    for number in [1, 2] {
+        let answer = store.read_part(b"first", first, number);
+        assert!(matches!(answer, Err(ReadError::Damaged { damage: Damage::Checksum { .. } })), "{answer:?}");
+    }
+    tamper(&store, |transaction, tables| tables.parts.delete(transaction, &part_key(second, 1)).map(drop));
+    let missing = Damage::MissingPart { number: 1 };
+    for answer in [store.get(b"second").map(drop), store.read_part(b"second", second, 1).map(drop)] {
+        assert!(matches!(answer, Err(ReadError::Damaged { damage }) if damage == missing), "{answer:?}");
+    }
+    let named = verify(&store);
+    assert_eq!(named.len(), 2, "{named:?}");
+    assert_eq!(named[1], ("second".to_owned(), missing.into()));
+    // Writing the keys anew heals them.
+    stream(&store, "first", &noise(1, 3 * PART));
+    store.put("second", "v").unwrap();
+    assert_eq!(verify(&store), []);
+}
+
+#[test]
+fn a_damaged_record_takes_no_others_parts_with_it_and_its_own_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let first = stream(&store, "first", &noise(1, 3 * PART));
+    let second = stream(&store, "second", &noise(2, 3 * PART));
+    let record_of = |key: &str| {
+        let read = store.environment().read(|transaction, tables| {
+            tables.records.get(transaction, key.as_bytes()).unwrap().unwrap().to_vec()
+        });
+        read.unwrap()
+    };
+    let sound = record_of("first");
+    for bit in 0..sound.len() * 8 {
+        let mut record = sound.clone();
+        record[bit / 8] ^= 1 << (bit % 8);
+        tamper(&store, |transaction, tables| tables.records.put(transaction, b"first", &record));
+        let answers =
+            [store.get(b"first").map(drop), store.reader(b"first").map(drop), store.meta(b"first").map(drop)];
+        for answer in answers {
+            assert!(
+                matches!(answer, Err(ReadError::Damaged { .. } | ReadError::NewerFormat { .. })),
+                "{bit}: {answer:?}"
+            );
+        }
+        let named = verify(&store);
+        assert!(matches!(&named[..], [(key, _)] if key == "first"), "{bit}: {named:?}");
+    }
+    // A damaged number that is another's.
+    let mut record = sound.clone();
+    record[20..28].copy_from_slice(&second.to_le_bytes());
+    tamper(&store, |transaction, tables| tables.records.put(transaction, b"first", &record));
+    store.put("first", "v").unwrap();
+    while store.inner().reclaim(&mut store.inner().writer.lock().unwrap()).is_ok_and(|some| some) {}
+    assert_eq!(store.get(b"second").unwrap().unwrap().value, noise(2, 3 * PART));
+    // What was the first one's has no record now.
+    assert_eq!(verify(&store), [(String::new(), Damage::Stray { value: first }.into())]);
+    drop(store);
+    let store = open(directory.path());
+    store.drop_strays().unwrap();
+    while store.inner().reclaim(&mut store.inner().writer.lock().unwrap()).is_ok_and(|some| some) {}
+    assert_eq!(verify(&store), []);
+    assert_eq!(store.get(b"second").unwrap().unwrap().value, noise(2, 3 * PART));
+}
+
+#[test]
+fn a_lost_entry_about_a_value_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let id = stream(&store, "key", &noise(1, 3 * PART));
+    tamper(&store, |transaction, tables| {
+        tables.values.delete(transaction, &value_key(State::Owned, id)).map(drop)
+    });
+    let named = verify(&store);
+    assert_eq!(named[0], ("key".to_owned(), Damage::Stray { value: id }.into()));
+    assert_eq!(store.get(b"key").unwrap().unwrap().value, noise(1, 3 * PART));
+}
