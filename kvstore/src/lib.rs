@@ -42,7 +42,10 @@
 
 mod actor;
 mod client;
+#[cfg(test)]
+mod crashes;
 pub mod engine;
+mod failpoint;
 pub mod messages;
 pub mod object;
 mod role;

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::options::EngineOptions;
 use super::pending::Reply;
+use crate::failpoint::{self, Moment};
 use crate::store::{Applied, Write, WriteError};
 
 /// A write that was accepted.
@@ -79,6 +80,7 @@ impl Batch {
             tracing::error!(writes = self.replies.len(), "the writer panicked over a batch");
             return;
         };
+        failpoint::reach(Moment::BeforeReplies);
         drop(self.rooms);
         for (reply, result) in self.replies.into_iter().zip(results) {
             reply.send(result, None);

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::clock::Clock;
 use super::copies::{CopyError, copy_through};
-use super::environment::DATA_FILE;
+use super::environment::{self, DATA_FILE};
 use super::error::{OpenError, ReadError, StorageError};
 use super::files;
 use super::handle::{Revisions, Store};
+use super::look;
 use super::options::StoreOptions;
 
 const MAGIC: &[u8; 8] = b"KVBACKUP";
@@ -108,6 +109,11 @@ impl Store {
             CopyError::Io(source) => failed(source),
             CopyError::GivenUp => BackupError::GivenUp,
         })?;
+        // The store itself has gone on meanwhile.
+        let (entries, revision) = environment::read_copy(&part.0, |transaction, tables| {
+            look::count(transaction, tables, self.now_ms())
+        })
+        .map_err(|error| StorageError::of_heed("be read from its copy", error))?;
         file.write_all(&trailer(length, checksum)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         // A link, unlike a renaming, never takes the place of another file.
@@ -116,12 +122,7 @@ impl Store {
             _ => BackupError::Io { done: "written", path: path.to_owned(), source },
         })?;
         sync_parent(path).map_err(failed)?;
-        let status = self.status()?;
-        Ok(BackedUp {
-            entries: status.entries,
-            revision: status.revision,
-            bytes: length + TRAILER_BYTES as u64,
-        })
+        Ok(BackedUp { entries, revision, bytes: length + TRAILER_BYTES as u64 })
     }
 
     /// Writes the database; says how long it is, and its checksum.

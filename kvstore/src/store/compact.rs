@@ -9,6 +9,7 @@ use super::error::{Full, StorageError, WriteError};
 use super::files;
 use super::handle::{Failure, Inner, Store};
 use super::synced;
+use crate::failpoint::{self, Moment};
 
 const NEW_FILE: &str = "data.mdb.compact";
 
@@ -66,8 +67,11 @@ impl Inner {
             return Err(io_failure(cause));
         }
         let swap = || {
+            failpoint::reach(Moment::BeforeSwap);
             fs::rename(&new, &data)?;
-            files::sync_directory(&self.directory)
+            files::sync_directory(&self.directory)?;
+            failpoint::reach(Moment::AfterSwap);
+            Ok(())
         };
         let replaced = self.environment.replace(&self.directory, self.options.initial_map(), swap);
         writer.has_fresh_free_pages = true;

@@ -18,6 +18,7 @@ use heed::{
 use super::copies::{Began, Copies, Copying, Source};
 use super::error::{OpenError, StorageError};
 use super::meta_page;
+use crate::failpoint::{self, Moment};
 
 /// The file that LMDB keeps in the directory.
 pub(super) const DATA_FILE: &str = "data.mdb";
@@ -239,10 +240,13 @@ impl Environment {
     ) -> Result<R, heed::Error> {
         let gate = self.gate();
         let opened = usable(&gate)?;
+        failpoint::reach(Moment::BeforeTransaction);
         let mut transaction = opened.env.write_txn()?;
         match body(&mut transaction, &opened.tables)? {
             End::Commit(result) => {
+                failpoint::reach(Moment::BeforeCommit);
                 transaction.commit()?;
+                failpoint::reach(Moment::AfterCommit);
                 Ok(result)
             }
             End::Unchanged(result) => {
@@ -349,6 +353,42 @@ impl Environment {
             StorageError::of_heed("change the size of its map", error)
         })
     }
+}
+
+/// Runs `body` in a read transaction of a copy, of which only the caller knows.
+pub(super) fn read_copy<R>(
+    path: &Path,
+    body: impl FnOnce(&RoTxn<'_, WithoutTls>, &Tables) -> Result<R, heed::Error>,
+) -> Result<R, heed::Error> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.max_dbs(MAX_DATABASES);
+    #[expect(unsafe_code, reason = "nobody else writes the file, or knows of it")]
+    // SAFETY: the map is undefined when the file is changed, and the lock is there for who writes. Nobody does: the copy is
+    // whole, and the caller's alone.
+    let env = unsafe {
+        options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK);
+        options.open(path)?
+    };
+    let transaction = env.read_txn()?;
+    let tables = env.open_databases_and_commit(transaction, |opener, transaction| {
+        let open = |name| -> Result<_, heed::Error> {
+            let table = opener.open_database::<Bytes, Bytes>(transaction, name)?;
+            table.ok_or_else(|| MdbError::NotFound.into())
+        };
+        let tables = (
+            open(Some("records"))?,
+            open(Some("expiry"))?,
+            open(Some("changes"))?,
+            open(Some("parts"))?,
+            open(Some("values"))?,
+            open(None)?,
+        );
+        Ok::<_, heed::Error>(CommitOrAbort::<_, heed::Error>::Commit(tables))
+    })?;
+    let (records, expiry, changes, parts, values, meta) = Result::from(tables)?;
+    let read = body(&env.read_txn()?, &Tables { records, expiry, changes, parts, values, meta });
+    env.prepare_for_closing().wait();
+    read
 }
 
 fn clear_stale_readers(env: &Env<WithoutTls>) -> Result<usize, heed::Error> {

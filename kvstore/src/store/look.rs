@@ -108,6 +108,17 @@ pub struct Status {
     pub durability: Durability,
 }
 
+/// How many keys there are, and the last revision that was given to a write.
+pub(super) fn count(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+    now_ms: u64,
+) -> Result<(u64, u64), heed::Error> {
+    let entries = tables.records.len(transaction)?;
+    let entries = entries.saturating_sub(count_ended(transaction, tables, now_ms)?);
+    Ok((entries, last_revision(transaction, tables)?))
+}
+
 impl Store {
     /// What is known about a key, whose record is checked; `None` where there is no such key.
     ///
@@ -164,9 +175,8 @@ impl Store {
                 let stat = table.stat(transaction)?;
                 used_pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
             }
-            let entries = tables.records.len(transaction)?;
-            let entries = entries.saturating_sub(count_ended(transaction, tables, now_ms)?);
-            Ok((entries, last_revision(transaction, tables)?, used_pages as u64))
+            let (entries, revision) = count(transaction, tables, now_ms)?;
+            Ok((entries, revision, used_pages as u64))
         });
         let (entries, revision, used_pages) = read.flatten().map_err(failed)?;
         Ok(Status {

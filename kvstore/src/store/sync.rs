@@ -8,6 +8,7 @@ use super::error::StorageError;
 use super::handle::{Inner, Writer};
 use super::options::StoreOptions;
 use super::synced;
+use crate::failpoint::{self, Moment};
 
 /// The room that a map has at least when a copy begins: twice as much, for as long as the maximum allows it.
 const ROOM_TO_GROW_BYTES: usize = 128 << 20;
@@ -86,8 +87,10 @@ impl Inner {
 
     /// Marks the present state, which is synced, as the one that a crash leaves.
     fn mark(&self, writer: &mut Writer) -> Result<(), StorageError> {
+        failpoint::reach(Moment::BeforeNote);
         let noted = synced::note(&self.environment, &self.directory);
         noted.map_err(|error: io::Error| StorageError::new("note what is synced", error))?;
+        failpoint::reach(Moment::AfterNote);
         self.environment.pin_state().map_err(failed)?;
         writer.synced_file_bytes = Some(self.file_bytes());
         writer.has_unsynced = false;

@@ -18,6 +18,7 @@ use std::path::Path;
 use super::environment::{DATA_FILE, Environment};
 use super::error::OpenError;
 use super::files;
+use crate::failpoint::{self, Moment};
 
 const SYNCED_FILE: &str = "synced";
 const NEW_FILE: &str = "synced.new";
@@ -55,6 +56,7 @@ pub(super) fn restore(directory: &Path) -> Result<bool, OpenError> {
         return Err(OpenError::SyncedApart { path });
     }
     file.write_all_at(note.metas, 0).and_then(|()| file.sync_all()).map_err(failed)?;
+    failpoint::reach(Moment::PutBack);
     tracing::warn!("the store was not closed: it has its state of the last sync");
     Ok(true)
 }
