@@ -89,5 +89,7 @@ fn store_stat(status: &Status) -> StoreStat {
         max_readers: status.max_readers,
         full,
         durability,
+        changes: status.changes,
+        first_change: status.first_change,
     }
 }

@@ -17,7 +17,6 @@ use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::history::History;
 use super::lock::DirectoryLock;
 use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
@@ -27,6 +26,7 @@ use super::record::{Codec, Header, RecordError};
 use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
+use crate::history::History;
 
 const BALLAST_FILE: &str = "reserve";
 

@@ -9,8 +9,8 @@ use super::environment::{self, DATA_FILE, Environment};
 use super::error::OpenError;
 use super::files;
 use super::format;
-use super::history::History;
 use super::options::StoreOptions;
+use crate::history::History;
 
 /// The database until it is whole.
 const NEW_FILE: &str = "data.mdb.new";
