@@ -1,4 +1,5 @@
 //! Values that are put and got piece by piece: over a UNIX socket, in memory, and in the store's own process.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod common;
 

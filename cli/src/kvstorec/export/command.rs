@@ -81,10 +81,11 @@ pub(in super::super) fn execute(args: &Args, settings: &Settings) -> Outcome {
         let header = Header { revision: Some(stat.revision), prefix: prefix.bytes().to_vec() };
         let mut output = Pieces::begin(&args.output.output)?;
         let seen = Seen::default();
+        let is_file = output.is_file();
         let work = async {
             tokio::select! {
                 written = write_all(&server, &header, &mut output, &seen) => written,
-                _ = signal::ctrl_c() => Err(interrupted(&args.output, &seen)),
+                _ = signal::ctrl_c() => Err(interrupted(is_file, &seen)),
             }
         };
         match progress::showing(async || seen.text(total), work).await {
@@ -126,13 +127,13 @@ async fn write_all(server: &Server, header: &Header, output: &mut Pieces, seen: 
     seen.write(&mut writer, output).await
 }
 
-fn interrupted(output: &Output, seen: &Seen) -> Failure {
+fn interrupted(is_file: bool, seen: &Seen) -> Failure {
     let entries = human::counted(seen.entries.get(), "entry", "entries");
     let what = format_args!("interrupted after {entries}");
-    Failure::new(Code::Failed, what).advise(if files::is_standard(&output.output) {
-        "what was written has no last line, and an import notices that"
-    } else {
+    Failure::new(Code::Failed, what).advise(if is_file {
         "no file was written"
+    } else {
+        "what was written has no last line, and an import notices that"
     })
 }
 
