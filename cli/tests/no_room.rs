@@ -148,15 +148,15 @@ fn a_store_that_is_at_its_maximum_now_and_then_loses_nothing() {
     let refusal = "the store is full: it has reached its maximum of 25165824 bytes";
     // What is free lies scattered after a while, so the last room is found in small pieces.
     let fill = || {
-        for bytes in [500_000, 20_000] {
+        for bytes in [2_000_000, 200_000, 20_000] {
             fill_up(sandbox, bytes, refusal);
         }
     };
     let free = || {
         let list = sandbox.kvstorec(&["list", "filler-"]).succeeds();
-        for key in String::from_utf8(list).unwrap().lines() {
-            sandbox.kvstorec(&["remove", key]).succeeds();
-        }
+        let list = String::from_utf8(list).unwrap();
+        let removes: String = list.lines().map(|key| format!("{{\"remove\": \"{key}\"}}\n")).collect();
+        sandbox.kvstorec_with(&["apply"], removes).succeeds();
     };
     soak(sandbox, || serve(sandbox, &args, "kvstore"), "max-size", fill, free);
 }
