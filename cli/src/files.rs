@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     exit::{Code, Failure, Outcome},
+    input,
     printer::Printer,
 };
 
@@ -16,17 +17,20 @@ pub(crate) fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// What an input is called.
+pub(crate) fn name_of_input(path: &Path) -> String {
+    if is_standard(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 /// Reads a file, of which more than `limit` bytes would be more than anyone takes.
 pub(crate) fn read(path: &Path, limit: u64) -> Outcome<Vec<u8>> {
-    let (content, name) = if is_standard(path) {
-        (read_up_to(io::stdin().lock(), limit), "standard input".to_owned())
+    let name = name_of_input(path);
+    let content = if is_standard(path) {
+        read_up_to(io::stdin().lock(), limit)
     } else {
-        (File::open(path).and_then(|file| read_up_to(file, limit)), path.display().to_string())
+        File::open(path).and_then(|file| read_up_to(file, limit))
     };
-    let content = content.map_err(|cause| {
-        Failure::new(Code::Failed, format_args!("cannot read {name}: {cause}"))
-            .advise("name a file with --input")
-    })?;
+    let content = content.map_err(|cause| input::unreadable(&name, &cause.to_string()))?;
     if content.len() as u64 > limit {
         return Err(Failure::new(Code::Usage, format_args!("{name} has more than {limit} bytes"))
             .advise("no value can be so long: cut it in pieces"));

@@ -67,9 +67,10 @@ fn of_the_commands_about_servers() {
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": [
-                "kvstore.apply", "kvstore.backup", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
-                "kvstore.put", "kvstore.put-with", "kvstore.remove", "kvstore.remove-if", "kvstore.stat",
-                "kvstore.stat-key", "kvstore.verify",
+                "kvstore.apply", "kvstore.backup", "kvstore.changes", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
+                "kvstore.put", "kvstore.put-with", "kvstore.read-begin", "kvstore.read-part", "kvstore.remove",
+                "kvstore.remove-if", "kvstore.stat", "kvstore.stat-key", "kvstore.upload-abort", "kvstore.upload-begin",
+                "kvstore.upload-finish", "kvstore.upload-part", "kvstore.verify",
             ],
         })
     );

@@ -6,19 +6,18 @@
 //! `addresses`, `process_id`, `replaced` (an incarnation or null), `reason` (`disconnected`, `unheard`; `expired`,
 //! `withdrawn`).
 
-use std::{io, str::FromStr, thread, time::SystemTime};
+use std::{str::FromStr, time::SystemTime};
 
 use ensemble::{Address, Incarnation, RoleName};
 use registry::{Announcement, Change, Event, GoneReason, Revision, SuspectReason, WatchEvent, Watcher};
-use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
-use tokio::{signal, sync::oneshot};
 
 use super::servers::{Row, short};
 use crate::{
     app::Context,
     console::{self, Console},
     exit::{Code, Failure, Outcome},
+    following::until_stopped,
     human,
     options::ClientOptions,
     printer::Printer,
@@ -123,18 +122,13 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let printer = context.settings.printer();
     console::run(context, &args.client, async |console| {
         let mut watcher = watcher(&console, args.from).await?;
-        let closed = output_closed()?;
         let follow = async {
             loop {
                 let event = watcher.next().await.map_err(|why| console.registry_failure(&why))?;
                 show(&event, SystemTime::now(), printer)?;
             }
         };
-        tokio::select! {
-            ended = follow => ended,
-            _ = signal::ctrl_c() => Ok(()),
-            _ = closed => Ok(()),
-        }
+        until_stopped(follow).await
     })
 }
 
@@ -147,26 +141,6 @@ async fn watcher(console: &Console, from: Option<From>) -> Outcome<Watcher> {
         return Err(Failure::new(Code::Usage, what).advise("choose an earlier one"));
     }
     Ok(console.registry.watch_from(revision))
-}
-
-/// Ends when nobody reads standard output any more, which is else noticed only with the next line.
-fn output_closed() -> Outcome<oneshot::Receiver<()>> {
-    let (tell, told) = oneshot::channel();
-    let wait = move || {
-        let stdout = io::stdout();
-        // Errors are reported without being asked for.
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        let is_closed = poll(&mut watched, None).is_ok_and(|ready| ready > 0);
-        if !is_closed || tell.send(()).is_err() {
-            tracing::debug!("standard output is not watched any more");
-        }
-    };
-    // It ends with the process, if not before.
-    thread::Builder::new().name("output".to_owned()).spawn(wait).map_err(|cause| {
-        Failure::new(Code::Failed, format_args!("standard output cannot be watched: {cause}"))
-            .advise("the system has no room for it: end other processes")
-    })?;
-    Ok(told)
 }
 
 fn show(event: &WatchEvent, at: SystemTime, printer: Printer) -> Outcome {

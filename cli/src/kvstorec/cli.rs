@@ -8,7 +8,7 @@ use kvstore::PutOptions;
 
 use super::{
     apply, backup, compact, export, get, get_many, get_object, import, key::Key, list, put, put_object,
-    remove, restore, stat, verify,
+    remove, restore, stat, verify, watch,
 };
 use crate::{
     command::{completions, man},
@@ -59,6 +59,7 @@ enum Command {
     Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
+    Watch(watch::Args),
     Export(export::Args),
     Import(import::Args),
     Verify(verify::Args),
@@ -219,6 +220,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::execute(&args, &load()?),
         Command::List(args) => list::execute(&args, &load()?),
         Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Watch(args) => watch::execute(&args, &load()?),
         Command::Export(args) => export::execute(&args, &load()?),
         Command::Import(args) => import::execute(&args, &load()?),
         Command::Verify(args) => verify::execute(&args, &load()?),

@@ -5,16 +5,25 @@
 use serde::Serialize;
 
 use super::{
-    cli::{Input, Place, PutCondition},
+    cli::{self, Place, PutCondition},
     key::JsonKey,
     store::{Store, with_store},
 };
-use crate::{exit::Outcome, files, printer::Printer, settings::Settings};
+use crate::{
+    exit::Outcome,
+    input::{self, Input},
+    printer::Printer,
+    settings::Settings,
+};
+
+/// What is longer goes to the store part by part.
+pub(super) const WHOLE_BYTES: u64 = 4 << 20;
 
 /// Stores bytes under a key
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Done when the bytes are on disk. The exit code is 6 when a condition does not hold: nothing is stored then.
+How long a value may be, the server's option max-value says; one that is longer than the memory is no matter.
 A put without --ttl makes the key stay, whatever time it had left.
 
 Examples:
@@ -26,7 +35,7 @@ pub(super) struct Args {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    input: Input,
+    input: cli::Input,
     #[command(flatten)]
     condition: PutCondition,
 }
@@ -41,8 +50,12 @@ struct Stored<'a> {
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_store(&args.place, settings, async |store| {
-        let value = files::read(&args.input.input, store.max_value_bytes())?;
-        show(&store, &store.put(value, args.condition.options()).await?, settings.printer())
+        let options = args.condition.options();
+        let done = match input::begin(&args.input.input, WHOLE_BYTES)? {
+            Input::Whole(value) => store.put(value, options).await?,
+            Input::Long(long) => store.put_stream(long, options).await?,
+        };
+        show(&store, &done, settings.printer())
     })
 }
 

@@ -1,12 +1,13 @@
 //! What the subcommands have in common: the way to the store, and what they say of it.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use ensemble::{CallError, Refusal};
 use kvstore::{
-    Client, ClientError, PutOptions,
+    Client, ClientError, PutOptions, ValueStream,
     messages::{ApplyRefused, Done, Op, PutDone, StoreError},
 };
+use tokio::signal;
 
 use super::{
     cli::{Place, Reach},
@@ -15,7 +16,9 @@ use super::{
 use crate::{
     console::{self, Console},
     exit::{Code, Failure, Outcome},
-    human, progress,
+    human,
+    input::{self, Long},
+    progress,
     settings::Settings,
     translate::{self, Target},
 };
@@ -64,6 +67,8 @@ pub(super) async fn unless_overloaded<T>(
     }
     call().await
 }
+/// How much longer than a short call a part of a long value may take.
+const PART_TIME: Duration = Duration::from_secs(10);
 
 /// How long a put of so many bytes may take: what `--timeout` says, else what the client would give it.
 fn put_timeout(given: Option<Duration>, default: Duration, bytes: usize) -> Duration {
@@ -186,6 +191,39 @@ impl Store {
         done.map_err(|why| failure_within(&why, &self.key, target))
     }
 
+    /// Puts what an input gives under the key.
+    pub(super) async fn put_stream(&self, input: Long, options: PutOptions) -> Outcome<PutDone> {
+        let (taken, bytes, name) = (Rc::clone(&input.taken), input.bytes, input.name.clone());
+        let (client, target) = self.for_streams();
+        let put = async {
+            tokio::select! {
+                done = client.put_stream(self.key.bytes(), input, bytes, options) => Some(done),
+                _ = signal::ctrl_c() => None,
+            }
+        };
+        match progress::showing(async || share("storing", taken.get(), bytes), put).await {
+            Some(Ok(done)) => Ok(done),
+            Some(Err(ClientError::Input { why, .. })) => Err(input::unreadable(&name, &why)),
+            Some(Err(why)) => Err(failure_within(&why, &self.key, target)),
+            None => Err(interrupted("nothing was stored")),
+        }
+    }
+
+    /// Begins to get the value under the key, however long it is.
+    pub(super) async fn get_stream(&self) -> Outcome<ValueStream> {
+        let (client, target) = self.for_streams();
+        let begun = self.getting(client.get_stream(self.key.bytes())).await;
+        begun.map_err(|why| failure_within(&why, &self.key, target))?.ok_or_else(|| self.no_such_key())
+    }
+
+    /// A client that has more time for each part than short calls have, and what its failures name.
+    fn for_streams(&self) -> (Client, Target<'_>) {
+        let Server { given_timeout, .. } = &self.server;
+        let mut target = self.server.target();
+        target.timeout = given_timeout.unwrap_or(target.timeout + PART_TIME);
+        (self.client().clone().with_timeout(target.timeout), target)
+    }
+
     /// Waits for a value from the store.
     pub(super) async fn getting<T>(&self, get: impl Future<Output = T>) -> T {
         self.server.waiting(get).await
@@ -199,6 +237,21 @@ impl Store {
     pub(super) fn no_such_key(&self) -> Failure {
         self.server.no_such_key(&self.key)
     }
+}
+
+/// How far a stream has come.
+pub(super) fn share(doing: &str, done: u64, of: Option<u64>) -> String {
+    match of {
+        Some(of) => {
+            format!("{doing} {}  {} of {}", progress::bar(done, of), human::bytes(done), human::bytes(of))
+        }
+        None => format!("{doing}: {}", human::bytes(done)),
+    }
+}
+
+/// The failure of a stream that its user has ended.
+pub(super) fn interrupted(advice: &str) -> Failure {
+    Failure::new(Code::Failed, "interrupted").advise(advice)
 }
 
 fn failure_within(why: &ClientError, key: &Key, target: Target<'_>) -> Failure {

@@ -24,6 +24,25 @@ pub enum ClientError {
     /// The server wrote no backup.
     #[error(transparent)]
     Backup(#[from] BackupRefused),
+    /// What was to be stored could not be read. Nothing was stored.
+    #[error("what was to be stored could not be read: {why}")]
+    Input {
+        /// Of which kind the error is.
+        kind: std::io::ErrorKind,
+        /// The error, for people.
+        why: String,
+    },
+    /// What was read could not be written where it should go.
+    #[error("what was read could not be written: {why}")]
+    Output {
+        /// Of which kind the error is.
+        kind: std::io::ErrorKind,
+        /// The error, for people.
+        why: String,
+    },
+    /// What has come is not what was stored.
+    #[error("what has come is not the value: its length or its checksum is another")]
+    Differs,
     /// What is stored are bytes that are no object.
     #[error("the value is no object")]
     NotAnObject(#[source] DecodeError),

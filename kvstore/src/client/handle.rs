@@ -29,7 +29,8 @@ pub fn put_time(call_timeout: Duration, bytes: usize) -> Duration {
 /// A way to use the store of a server, anywhere in the ensemble. Cheap to clone.
 ///
 /// Keys have 1 to 511 bytes, any bytes; values up to 64 MiB, unless the server is set up otherwise. A missing key is
-/// `None`, which an empty value is not.
+/// `None`, which an empty value is not. [`put_stream`](Self::put_stream) and [`get_stream`](Self::get_stream) are for values
+/// that are too long for the memory or for one message.
 ///
 /// - *Deadlines.* A call takes at most the node's [`call_timeout`](ensemble::Limits::call_timeout), 5 s unless it is
 ///   set, and a put of a large value a second more for each 8 MiB. How long a value is that it gets, a get cannot
@@ -94,8 +95,7 @@ impl Client {
         value: impl Into<Bytes>,
         options: PutOptions,
     ) -> Result<PutDone, ClientError> {
-        let PutOptions { condition, ttl } = options;
-        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let (condition, ttl_ms) = (options.condition, options.ttl_ms());
         let put = PutWith { key: checked(key.as_ref())?, value: value.into(), condition, ttl_ms };
         let time = self.check_length(put.value.len()).await?;
         Ok(self.call(time, Again::UnlessSent, || put.clone()).await??)
@@ -174,6 +174,15 @@ impl Client {
             }
         }
         Ok(time)
+    }
+
+    pub(super) fn remote(&self) -> &RemoteAddr {
+        &self.remote
+    }
+
+    /// How long a call may take that may take this much longer than a short one.
+    pub(super) fn time_or(&self, longer: Duration) -> Duration {
+        self.timeout.unwrap_or(self.call_timeout + longer)
     }
 
     pub(super) fn time_for(&self, bytes: usize) -> Duration {

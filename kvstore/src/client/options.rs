@@ -41,6 +41,10 @@ impl PutOptions {
         Self { ttl: Some(ttl), ..self }
     }
 
+    pub(super) fn ttl_ms(self) -> Option<u64> {
+        self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Puts only where this holds.
     pub fn on(self, condition: Condition) -> Self {
         Self { condition, ..self }

@@ -6,7 +6,7 @@ use ensemble::{Limits, RoleError, RoleOption};
 
 use crate::{
     messages::PutWith,
-    store::{Durability, MAX_VALUE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions},
+    store::{Durability, MAX_VALUE_BYTES_CEILING, MAX_WHOLE_BYTES_CEILING, MIN_MAX_SIZE_BYTES, StoreOptions},
 };
 
 const PATH: &str = "path";
@@ -45,7 +45,8 @@ impl Setup {
         dir: &std::path::Path,
         limits: &Limits,
     ) -> Result<Self, RoleError> {
-        let mut setup = Self { path: dir.join("kvstore.db"), store: StoreOptions::default() };
+        let store = StoreOptions { max_whole_bytes: max_whole_bytes(limits), ..StoreOptions::default() };
+        let mut setup = Self { path: dir.join("kvstore.db"), store };
         for (key, value) in options {
             let bad =
                 |expected: String| RoleError::BadOption { key: key.clone(), value: value.clone(), expected };
@@ -54,7 +55,7 @@ impl Setup {
                 PATH => setup.path = value.into(),
                 MAX_VALUE => {
                     setup.store.max_value_bytes =
-                        parse_bytes(value, 1, max_value_bytes(limits)).map_err(bad)?
+                        parse_bytes(value, 1, MAX_VALUE_BYTES_CEILING).map_err(bad)?;
                 }
                 MAX_SIZE => {
                     setup.store.max_size_bytes =
@@ -73,10 +74,10 @@ impl Setup {
     }
 }
 
-/// The longest value that gets through a node with such limits.
-fn max_value_bytes(limits: &Limits) -> usize {
+/// The longest value that gets through a node with such limits as a whole.
+fn max_whole_bytes(limits: &Limits) -> usize {
     let message_bytes = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
-    message_bytes.saturating_sub(PutWith::MAX_OVERHEAD_BYTES).min(MAX_VALUE_BYTES_CEILING)
+    message_bytes.saturating_sub(PutWith::MAX_OVERHEAD_BYTES).min(MAX_WHOLE_BYTES_CEILING)
 }
 
 /// A number of bytes; the error is what is expected.
@@ -142,13 +143,15 @@ mod tests {
         assert_eq!(setup.path, Path::new("/server/kvstore.db"));
         assert_eq!(setup.store.max_value_bytes, 64 << 20);
         // The default limit of messages has room for the default limit of values.
-        assert!(setup.store.max_value_bytes <= max_value_bytes(&Limits::default()));
+        assert!(setup.store.max_value_bytes <= setup.store.max_whole_bytes);
     }
 
     #[test]
     fn options_are_read() {
         assert_eq!(parse("path", "elsewhere").unwrap().path, Path::new("elsewhere"));
-        for (text, bytes) in [("1", 1), ("7B", 7), ("2KiB", 2048), ("3MiB", 3 << 20)] {
+        for (text, bytes) in
+            [("1", 1), ("7B", 7), ("2KiB", 2048), ("3MiB", 3 << 20), ("2GiB", 2 << 30), ("1024GiB", 1 << 40)]
+        {
             assert_eq!(parse("max-value", text).unwrap().store.max_value_bytes, bytes);
         }
         assert_eq!(parse("max-size", "2GiB").unwrap().store.max_size_bytes, 2 << 30);
@@ -172,8 +175,7 @@ mod tests {
             ("max-value", "1MB"),
             ("max-value", "1 MiB"),
             ("max-value", "KiB"),
-            ("max-value", "65MiB"),
-            ("max-value", "2GiB"),
+            ("max-value", "1025GiB"),
             ("max-value", "99999999999999999999"),
             ("max-value", "18446744073709551615KiB"),
             ("max-size", "1KiB"),

@@ -25,8 +25,9 @@ const MAX_QUEUED_CALLS: usize = 16 << 10;
 /// | `changes` | how many changes are kept for those who watch; 0 for none | 100000 |
 /// | `level` | zstd's level | 3 |
 ///
-/// A value must fit a message: more than [`max_message_bytes`](ensemble::Limits::max_message_bytes) of the node allows
-/// is refused as an option.
+/// A value that does not fit a message, which [`max_message_bytes`](ensemble::Limits::max_message_bytes) of the node bounds, is
+/// put and got as a stream: with [`Client::put_stream`](crate::Client::put_stream) and
+/// [`Client::get_stream`](crate::Client::get_stream).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KvStoreRole;
 
@@ -65,12 +66,14 @@ async fn start(RoleContext { node, dir, options, .. }: RoleContext) -> Result<()
         KvStore::new(store, &engine).map_err(RoleError::failed)
     };
     let actor = tokio::task::spawn_blocking(open).await.map_err(RoleError::failed)??;
-    let engine = actor.engine().clone();
+    let (engine, watchers) = (actor.engine().clone(), actor.watchers().clone());
     if let Err(cause) = node.export(ACTOR, actor.exports()) {
         engine.close().await;
         return Err(RoleError::failed(cause));
     }
     tracing::info!(path = %path.display(), "the store is open");
+    // The node waits for all answers.
+    node.at_leave(async move { watchers.release() });
     node.at_stop(async move { engine.close().await });
     Ok(())
 }

@@ -196,14 +196,18 @@ fn check(directory: &Path) -> Result<(u64, u64), BackupError> {
     let mut after = None;
     loop {
         let part = store.verify(after.as_deref())?;
-        count += part.damaged.len() as u64;
-        first = first.or(part.damaged.into_iter().next());
+        // Parts that no record has take room, and nothing is missing without them.
+        let damaged = part.damaged.into_iter().filter(|(key, _)| !key.is_empty());
+        for (key, _) in damaged {
+            count += 1;
+            first.get_or_insert(key);
+        }
         after = part.next;
         if after.is_none() {
             break;
         }
     }
-    if let Some((key, _)) = first {
+    if let Some(key) = first {
         return Err(BackupError::Damaged { count, key: key.escape_ascii().to_string() });
     }
     let status = store.status()?;

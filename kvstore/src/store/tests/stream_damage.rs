@@ -6,7 +6,7 @@ use super::noise;
 use crate::store::environment::{End, Tables};
 use crate::store::parts::{State, part_key, value_key};
 use crate::store::record::{Damage, RecordError};
-use crate::store::{Condition, Layout, ReadError, Store, StoreOptions};
+use crate::store::{Condition, Layout, ReadError, Store, StoreOptions, restore};
 
 const PART: usize = 1024;
 
@@ -160,6 +160,10 @@ fn a_damaged_record_takes_no_others_parts_with_it_and_its_own_are_found() {
     assert_eq!(store.get(b"second").unwrap().unwrap().value, noise(2, 3 * PART));
     // What was the first one's has no record now.
     assert_eq!(verify(&store), [(String::new(), Damage::Stray { value: first }.into())]);
+    // That keeps no backup from being restored.
+    let at = |name: &str| directory.path().join(name);
+    store.backup(&at("backup")).unwrap();
+    assert_eq!(restore(&at("backup"), &at("restored")).unwrap().entries, 2);
     drop(store);
     let store = open(directory.path());
     store.drop_strays().unwrap();
