@@ -34,9 +34,8 @@ Examples:
 Options can also be set in config.toml in the home directory, and by variables: ENSEMBLE_TIMEOUT
 for --timeout, and so on. `ensemble env` shows what is set, and where.
 
-Exit codes:
-  0 done; 1 failed; 2 wrong usage; 3 no such key, server, actor or role; 4 unreachable or
-  timed out; 5 not authenticated or not authorised; 6 conflict"
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no such key, server, actor or role; 4 unreachable
+or timed out; 5 not authenticated or not authorised; 6 conflict."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -137,7 +136,7 @@ impl RoleSet {
                 subcommand.after_help(format!("{}\n{examples}", self.help()))
             });
         }
-        command
+        usage::flowing(command)
     }
 }
 

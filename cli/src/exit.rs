@@ -8,7 +8,7 @@
 //! | 3 | no such key, server, actor or role |
 //! | 4 | unreachable, or timed out |
 //! | 5 | not authenticated, or not authorised |
-//! | 6 | a condition on the revision did not hold |
+//! | 6 | a condition on the revision did not hold, or what followed on a revision is no longer known |
 //!
 //! The errors of the registry and of the store are translated in [`crate::translate`].
 

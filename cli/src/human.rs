@@ -1,4 +1,7 @@
-//! Amounts as people read them: lengths of time, numbers of bytes and of things. JSON has the plain numbers instead.
+//! Amounts as people read them: lengths of time, numbers of bytes and of things, and moments. JSON has the plain
+//! numbers instead, and moments in the same form.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A length of time in milliseconds, with the two units that matter: `0.4s`, `42s`, `5m12s`, `3h5m`, `4d2h`.
 pub(crate) fn duration_ms(milliseconds: u64) -> String {
@@ -15,6 +18,28 @@ pub(crate) fn duration_ms(milliseconds: u64) -> String {
     } else {
         format!("{seconds}.{}s", milliseconds % 1000 / 100)
     }
+}
+
+/// A moment, as RFC 3339 has it, in UTC and with milliseconds: `2026-11-23T05:04:03.002Z`.
+pub(crate) fn time(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    let (year, month, day) = date(seconds / 86_400);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{:02}.{milliseconds:03}Z", seconds % 60)
+}
+
+/// The year, month and day of a day since 1970-01-01. Years begin in March here, so that the day that some have more is
+/// their last; 400 of them have the same number of days (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (400 * era + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// A number of things: `1 entry`, `2 entries`.
@@ -42,6 +67,8 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -61,6 +88,25 @@ mod tests {
         ] {
             assert_eq!(duration_ms(milliseconds), text, "{milliseconds}");
         }
+    }
+
+    #[test]
+    fn moments_are_dates_and_times() {
+        let at = |seconds, milliseconds| {
+            time(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(milliseconds))
+        };
+        for (seconds, milliseconds, text) in [
+            (0, 0, "1970-01-01T00:00:00.000Z"),
+            (68_169_599, 999, "1972-02-28T23:59:59.999Z"),
+            (68_169_600, 0, "1972-02-29T00:00:00.000Z"),
+            (951_868_800, 0, "2000-03-01T00:00:00.000Z"),
+            (1_795_582_882, 7, "2026-11-25T05:01:22.007Z"),
+            (4_107_542_399, 0, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400, 0, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(at(seconds, milliseconds), text);
+        }
+        assert_eq!(time(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

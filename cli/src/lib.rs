@@ -16,6 +16,7 @@ mod console;
 mod echo;
 mod exit;
 mod files;
+mod following;
 mod human;
 mod input;
 mod kvstorec;

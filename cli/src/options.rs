@@ -1,6 +1,6 @@
 //! The options that commands share, and how their values are read.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use ensemble::Address;
@@ -21,8 +21,8 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Color in tables: by default only on a terminal, and not when $NO_COLOR is set
-    #[arg(long, global = true, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    /// Color in tables; auto, the default, is only on a terminal, and not when $NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum)]
     pub(crate) color: Option<Color>,
 }
 
@@ -130,7 +130,8 @@ pub(crate) fn parse_log_level(text: &str) -> Result<String, String> {
             return Err(format!("{level:?} is no level; those are {}", LEVELS.join(", ")));
         }
     }
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|cause| cause.to_string())
+    let read = tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned());
+    read.map_err(|_| "it must be a level, or levels by module, as in info,kvstore=debug".to_owned())
 }
 
 /// Reads a time: a number of seconds, or one with the unit ms, s or m.
@@ -154,6 +155,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("it must be at most {} seconds", LONGEST_TIMEOUT.as_secs()))
 }
 
+/// Reads a whole number from `least` to `most`.
+pub(crate) fn whole_number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + fmt::Display + Copy,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("it must be a whole number from {least} to {most}"))
+    }
+}
+
+/// As [`whole_number`], without a largest one.
+pub(crate) fn number_from(least: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| *number >= least);
+        number.ok_or_else(|| format!("it must be a whole number of at least {least}"))
+    }
+}
+
 /// A day; more would be a mistake, and adding it to a time could overflow.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -170,6 +190,16 @@ mod tests {
         for text in ["", "-1", "0", "x", "5h", "NaN", "inf", "1e300", "86401", "0.0ms"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_are_told_with_their_bounds() {
+        assert_eq!(number_from(1)("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(whole_number(1, 9)("9"), Ok(9));
+        for text in ["", "x", "0", "10", "-1", "1.0"] {
+            assert_eq!(whole_number(1, 9)(text).unwrap_err(), "it must be a whole number from 1 to 9");
+        }
+        assert_eq!(number_from(0)("-1").unwrap_err(), "it must be a whole number of at least 0");
     }
 
     #[test]

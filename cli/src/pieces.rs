@@ -56,6 +56,11 @@ impl Pieces {
         Ok(Self { name, is_file, to_thread, written: Some(written) })
     }
 
+    /// Whether it is an ordinary file, of which nothing is there before its end.
+    pub(crate) fn is_file(&self) -> bool {
+        self.is_file
+    }
+
     /// Hands over a piece; waits where there are too many.
     pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Outcome {
         match self.to_thread.send(Piece::Bytes(bytes)).await {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
-use ensemble::{Exports, Node, RemoteMessage, RoleContext, RoleError, RoleName, WeakNode};
+use ensemble::{
+    ActorName, Exports, Node, Reference, RemoteMessage, RoleContext, RoleError, RoleName, TerminationReason,
+    WeakNode,
+};
 use registry::Client;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -27,6 +30,9 @@ pub const ROLES_ACTOR: &str = "roles";
 /// How long a new role waits until it is in the registry. It is announced later too, when the registry is back.
 const ANNOUNCE_TIME: Duration = Duration::from_secs(5);
 const ANNOUNCE_POLL: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether an actor that is to be started again is there again.
+const RESTART_POLL: Duration = Duration::from_millis(100);
 
 /// Asks a server to start a role of its program.
 #[derive(Debug, Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
@@ -118,14 +124,15 @@ struct Roles {
     known: RoleSet,
     settings: Settings,
     starting: Rc<RefCell<BTreeSet<RoleName>>>,
-    /// Roles with an actor of their own name: when that was shut down, the role can be started again.
+    /// Roles with an actor of their own name: they end with it.
     named: Rc<RefCell<BTreeSet<RoleName>>>,
 }
 
 impl Roles {
+    /// Whether the node has the role. One whose actor has just ended is taken back in the next moment.
     fn is_running(&self, node: &Node, role: &RoleName) -> bool {
-        let is_stopped = self.named.borrow().contains(role) && !node.has_actor(role.as_str());
-        node.roles().contains(role) && !is_stopped
+        let is_ended = self.named.borrow().contains(role) && !node.has_actor(role.as_str());
+        node.roles().contains(role) && !is_ended
     }
 }
 
@@ -166,8 +173,8 @@ impl Handler<SpawnRole> for Roles {
             Ok(_) if is_there => return Box::pin(async { Err(SpawnError::AlreadyRunning) }),
             Ok(chosen) => chosen,
         };
-        let starting = Starting::new(&self.starting, role.clone());
         let named = Rc::clone(&self.named);
+        let starting = Starting::new(&self.starting, role.clone());
         let dir = self.settings.home().ensure_server_dir(node.server());
         Box::pin(async move {
             let dir = dir.map_err(|why| SpawnError::Failed { why: crate::exit::chain(&why) })?;
@@ -180,7 +187,7 @@ impl Handler<SpawnRole> for Roles {
                 other => SpawnError::Failed { why: chosen.failure(&other).to_string() },
             })?;
             node.add_role(role.clone());
-            if node.has_actor(role.as_str()) {
+            if take_back_with_actor(&node, &role) {
                 named.borrow_mut().insert(role.clone());
             }
             drop(starting);
@@ -207,6 +214,41 @@ impl Drop for Starting {
     fn drop(&mut self) {
         self.all.borrow_mut().remove(&self.role);
     }
+}
+
+/// Takes a role back when its actor has ended, the one of the role's name, if it has one: nobody who looks for the role is to
+/// find it here then, and it can be started again. Says whether it has one.
+fn take_back_with_actor(node: &Node, role: &RoleName) -> bool {
+    let Ok(actor) = ActorName::new(role.as_str()) else { return false };
+    if !node.has_actor(role.as_str()) {
+        return false;
+    }
+    let (node, role) = (node.downgrade(), role.clone());
+    actix::spawn(async move {
+        loop {
+            // The node itself is not kept: its end is noticed by that.
+            let Some(ending) = node.upgrade().map(|node| {
+                let reference = Reference::new(node.server().clone(), actor.clone());
+                node.terminated(&reference)
+            }) else {
+                return;
+            };
+            let reason = ending.await.reason;
+            let Some(node) = node.upgrade() else { return };
+            if reason == TerminationReason::NodeShutDown {
+                return;
+            }
+            if !node.has_actor(role.as_str()) {
+                node.remove_role(&role);
+                tracing::info!(server = %node.server(), %role, %reason, "the role is taken back: its actor has ended");
+                return;
+            }
+            drop(node);
+            // It is started again after a panic.
+            sleep(RESTART_POLL).await;
+        }
+    });
+    true
 }
 
 /// Waits until the registry has the role; says whether it has.
@@ -236,7 +278,7 @@ impl From<BadChoice> for SpawnError {
 
 /// Exports the actor from a server whose roles have been started.
 pub(crate) fn export(node: &Node, known: &RoleSet, settings: &Settings) -> Outcome {
-    let named = node.roles().iter().filter(|role| node.has_actor(role.as_str())).cloned().collect();
+    let named = node.roles().iter().filter(|role| take_back_with_actor(node, role)).cloned().collect();
     let actor = Roles {
         node: node.downgrade(),
         known: known.clone(),

@@ -275,6 +275,9 @@ fn store_refusal(why: StoreError, server: &str) -> Failure {
             failure.advise("store it in pieces, or raise the limit of the server")
         }
         StoreError::StoreFull { .. } | StoreError::DiskFull => failure.advise("remove something"),
+        StoreError::ReadOnly => {
+            failure.advise("see to the disk of the server and mount it for writing again")
+        }
         StoreError::Overloaded | StoreError::Closed => failure.advise("try again later"),
         StoreError::Damaged => failure.advise("put the key anew, or remove it"),
         _ => failure.advise(format_args!("see the log of {server}")),

@@ -57,6 +57,32 @@ pub(crate) fn command_of(program: &clap::Command, args: &[OsString]) -> String {
     words.join(" ")
 }
 
+/// Has what comes behind the options in the help of `command`, and of those below it, flow at any width: the lines of a
+/// paragraph are joined, and only those that are indented stay as they are.
+pub(crate) fn flowing(command: clap::Command) -> clap::Command {
+    let after = command.get_after_help().map(|help| joined(&help.to_string()));
+    let command = match after {
+        Some(after) => command.after_help(after),
+        None => command,
+    };
+    command.mut_subcommands(flowing)
+}
+
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = "";
+    for line in text.lines() {
+        let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+        let goes_on = is_prose(before) && is_prose(line) && !before.ends_with(':');
+        if !out.is_empty() {
+            out.push(if goes_on { ' ' } else { '\n' });
+        }
+        out.push_str(line);
+        before = line;
+    }
+    out
+}
+
 /// Writes the examples in the help of `command` for a program named `new` instead of `old`.
 pub(crate) fn rename_examples(command: clap::Command, old: &str, new: &str) -> clap::Command {
     if old == new {
@@ -76,6 +102,16 @@ mod tests {
     use clap::Command;
 
     use super::*;
+
+    #[test]
+    fn paragraphs_are_joined_and_examples_are_not() {
+        let text = "One paragraph\nin two lines.\n\nAnother:\n  $ a\n  $ b\nThe\nend.";
+        let expected = "One paragraph in two lines.\n\nAnother:\n  $ a\n  $ b\nThe end.";
+        assert_eq!(joined(text), expected);
+        let top = Command::new("e").subcommand(Command::new("list").after_help(text));
+        let list = flowing(top).find_subcommand("list").unwrap().clone();
+        assert_eq!(list.get_after_help().unwrap().to_string(), expected);
+    }
 
     #[test]
     fn the_command_is_found_among_the_arguments() {

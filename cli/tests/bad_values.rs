@@ -101,7 +101,7 @@ fn objects_that_are_none() {
         ("json", nested_json.as_bytes(), &["line 1, column", "nested deeper"]),
     ];
     for (format, input, parts) in cases {
-        sandbox.kvstorec_with(&["put-object", "bad", "--format", format], input).fails(1, parts);
+        sandbox.kvstorec_with(&["put-object", "bad", "--format", format], input).fails(2, parts);
         sandbox.kvstorec(&["get", "bad"]).fails(3, &[]);
     }
     sandbox.kvstorec_with(&["put", "bytes"], "just bytes").succeeds();

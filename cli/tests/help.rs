@@ -70,6 +70,39 @@ fn the_help_of_every_command() {
     assert_eq!(seen, files, "there are files of commands that are gone");
 }
 
+/// Checks that the text behind the options flows: a line ends where the next word has no room.
+fn flows(help: &str, width: usize) -> Result<(), String> {
+    let lines: Vec<&str> = help.lines().collect();
+    if let Some(long) = lines.iter().find(|line| line.chars().count() > width) {
+        return Err(format!("it is longer than {width}: {long}"));
+    }
+    for pair in lines.windows(2) {
+        let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+        let is_paragraph = is_prose(pair[0]) && is_prose(pair[1]) && !pair[0].ends_with(':');
+        let next = pair[1].split(' ').next().unwrap_or_default();
+        if is_paragraph && pair[0].chars().count() + 1 + next.chars().count() <= width {
+            return Err(format!("{next:?} had room on the line before:\n{}\n{}", pair[0], pair[1]));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn help_flows_at_the_width_of_the_terminal() {
+    let sandbox = common::sandbox();
+    let names = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    for name in names.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()) {
+        // Some commands have two words.
+        let words = name.replace("get-", "get_").replace("put-", "put_").replace('-', " ").replace('_', "-");
+        for width in [80, 100] {
+            let shown = sandbox.shell(&format!("COLUMNS={width} {words} --help")).succeeds();
+            if let Err(why) = flows(&String::from_utf8(shown).unwrap(), width) {
+                panic!("the help of `{words}` at {width}: {why}");
+            }
+        }
+    }
+}
+
 #[test]
 fn help_is_a_command_too() {
     let sandbox = common::sandbox();

@@ -67,7 +67,7 @@ fn of_the_commands_about_servers() {
         json!({
             "actor": "kvstore", "unanswered": 0, "is_alive": true,
             "messages": [
-                "kvstore.apply", "kvstore.backup", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
+                "kvstore.apply", "kvstore.backup", "kvstore.changes", "kvstore.compact", "kvstore.get", "kvstore.get-many", "kvstore.limits", "kvstore.list",
                 "kvstore.put", "kvstore.put-with", "kvstore.read-begin", "kvstore.read-part", "kvstore.remove",
                 "kvstore.remove-if", "kvstore.stat", "kvstore.stat-key", "kvstore.upload-abort", "kvstore.upload-begin",
                 "kvstore.upload-finish", "kvstore.upload-part", "kvstore.verify",
@@ -106,12 +106,13 @@ fn of_roles_that_are_started() {
     let spawned = parse(sandbox.ensemble(&["spawn", "kvstore", "echo", "--json"]));
     assert_eq!(spawned, json!({"server": "kvstore", "role": "echo", "announced": true}));
     let mut updated: Value = serde_json::from_str(&events.says("updated")).unwrap();
-    blank(&mut updated, &["history", "incarnation", "process_id"]);
+    blank(&mut updated, &["time", "history", "incarnation", "process_id"]);
     let address = format!("unix:{}", common::socket(sandbox, "kvstore").display());
     assert_eq!(
         updated,
         json!({
-            "event": "updated", "revision": 2, "history": "string", "server": "kvstore", "incarnation": "string",
+            "time": "string", "event": "updated", "revision": 2, "history": "string", "server": "kvstore",
+            "incarnation": "string",
             "roles": ["kvstore", "echo"], "addresses": [address], "process_id": "number",
         })
     );
@@ -132,7 +133,7 @@ fn of_the_store() {
     let put = parse(sandbox.kvstorec_with(&["put", "k", "--json"], "v"));
     assert_eq!(put, json!({"key": "k", "stored_bytes": 1, "revision": 1}));
     let got = parse(sandbox.kvstorec(&["get", "k", "--json"]));
-    assert_eq!(got, json!({"key": "k", "revision": 1, "value_hex": "76"}));
+    assert_eq!(got, json!({"key": "k", "revision": 1, "value": "v", "value_hex": "76"}));
     let put = parse(sandbox.kvstorec_with(&["put-object", "o", "--json"], "#(1 \"x\")"));
     assert_eq!((&put["key"], &put["revision"]), (&json!("o"), &json!(2)));
     let got = parse(sandbox.kvstorec(&["get-object", "o", "--json"]));

@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write,
+    io::{Read, Write},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -444,6 +444,25 @@ fn an_export_leaves_damaged_entries_out_and_names_them() {
         "kvstorec: out, line 3: the export has no value of \"b\": the stored record is damaged\n"
     );
     assert_eq!(sandbox.kvstorec(&["get", "c", "--server", "second"]).succeeds(), b"the value of c");
+}
+
+#[test]
+fn an_interrupted_export_has_no_end() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    let entries = (0..20).map(|number| json!({"key": number.to_string(), "value": "x".repeat(500_000)}));
+    sandbox.write("made", lines(entries));
+    import(sandbox, &["-i", "made", "--partial"]);
+    let pipe = fifo(sandbox);
+    let export = Proc::start(sandbox.kvstorec_command(&["export", "-o", "pipe"]), Vec::new());
+    let mut pipe = fs::File::open(pipe).unwrap();
+    let mut begin = [0; 1000];
+    pipe.read_exact(&mut begin).unwrap();
+    export.signal(Signal::INT);
+    export.finish().fails(1, &["interrupted after ", "has no last line, and an import notices that"]);
+    let mut rest = Vec::new();
+    pipe.read_to_end(&mut rest).unwrap();
+    let parts = ["standard input has been cut off"];
+    sandbox.kvstorec_with(&["import"], [&begin[..], &rest].concat()).fails(1, &parts);
 }
 
 #[test]

@@ -136,11 +136,12 @@ fn a_key_and_the_store_are_described() {
     }
     let expected = json!({
         "entries": 2, "revision": 2, "max_size_bytes": 64_u64 << 30, "full": "no", "durability": "sync",
+        "changes": 2, "first_change": 1,
     });
     assert_eq!(stat, expected);
     assert!(
         text_of(sandbox, &["stat"])
-            .starts_with("entries     2\nrevision    2\ndurability  sync\nfull        no\n")
+            .starts_with("entries     2\nrevision    2\ndurability  sync\nchanges     2 kept, from revision 1 on\nfull        no\n")
     );
 }
 

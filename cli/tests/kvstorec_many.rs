@@ -30,20 +30,28 @@ fn many_are_written_all_or_none_and_read_together() {
         "fewer",
         "{\"remove\": \"a\"}\n{\"put\": \"b\", \"value\": \"2\"}\n{\"check\": \"c\", \"if_absent\": true}\n",
     );
-    assert_eq!(sandbox.kvstorec(&["apply", "-i", "fewer"]).succeeds(), b"");
+    assert_eq!(sandbox.kvstorec(&["apply", "-i", "fewer"]).succeeds(), b"3 writes done, revision 4\n");
 
     let lines = sandbox.shell("kvstorec get-many b a $'\\xff'").succeeds();
     assert_eq!(
         String::from_utf8(lines).unwrap(),
-        "{\"key\":\"b\",\"revision\":4,\"value\":\"2\"}\n\
-         {\"key\":\"a\",\"revision\":null,\"value\":null}\n\
+        "{\"key\":\"b\",\"revision\":4,\"value\":\"2\",\"value_hex\":\"32\"}\n\
+         {\"key\":\"a\",\"revision\":null,\"value\":null,\"value_hex\":null}\n\
          {\"key_hex\":\"ff\",\"revision\":2,\"value_hex\":\"fe\"}\n"
     );
     let all = sandbox.kvstorec(&["get-many", "b", "a", "--json"]).succeeds();
     assert_eq!(
         serde_json::from_slice::<Value>(&all).unwrap(),
-        json!([{"key": "b", "revision": 4, "value": "2"}, {"key": "a", "revision": null, "value": null}])
+        json!([
+            {"key": "b", "revision": 4, "value": "2", "value_hex": "32"},
+            {"key": "a", "revision": null, "value": null, "value_hex": null},
+        ])
     );
+    // One key has the same form by itself.
+    let text = sandbox.kvstorec(&["get", "b", "--json"]).succeeds();
+    assert_eq!(text, b"{\"key\":\"b\",\"revision\":4,\"value\":\"2\",\"value_hex\":\"32\"}\n");
+    let bytes = sandbox.shell("kvstorec get $'\\xff' --json").succeeds();
+    assert_eq!(bytes, b"{\"key_hex\":\"ff\",\"revision\":2,\"value_hex\":\"fe\"}\n");
 }
 
 #[test]
@@ -51,8 +59,8 @@ fn bad_input_changes_nothing() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     let good = "{\"put\": \"a\", \"value\": \"1\"}\n";
     for (line, code, part) in [
-        ("{\"put\": \"b\"}", 1, "line 2 is no write: a put needs a value"),
-        ("put b", 1, "line 2 is no write"),
+        ("{\"put\": \"b\"}", 2, "line 2: a put needs a value"),
+        ("put b", 2, "line 2, column 1: this is no JSON"),
         ("{\"remove\": \"a\"}", 2, "line 2: the key \"a\" has come before"),
         ("{\"remove\": \"\"}", 2, "line 2: the key has 0 bytes"),
     ] {

@@ -49,12 +49,29 @@ fn a_backup_under_writes_restores_to_a_state_that_existed() {
         .kvstorec(&["backup", "backup-0"])
         .fails(1, &["backup-0 is there already", "nothing is written over"]);
     sandbox.kvstorec(&["backup", "nowhere/backup"]).fails(1, &["could not be written: No such file"]);
+    let store = sandbox.home().join("server/kvstore/kvstore.db");
+    let path = store.to_str().unwrap();
+    sandbox.kvstorec(&["restore", "backup-0"]).fails(
+        1,
+        &[
+            "the server kvstore is running, and has its store open",
+            "`ensemble shutdown kvstore`",
+            "move its store away",
+        ],
+    );
+    sandbox
+        .kvstorec(&["restore", "backup-0", "--directory", path])
+        .fails(1, &["a server that is running has the store in ", "kvstore.db open", "shut the server down"]);
+    // One that would not be seen before the server's next start.
+    fs::rename(&store, sandbox.file("away")).unwrap();
+    sandbox.kvstorec(&["restore", "backup-0"]).fails(1, &["the server kvstore is running"]);
+    assert!(!store.exists());
+    fs::rename(sandbox.file("away"), &store).unwrap();
+
+    server.terminate().exits(0);
     sandbox
         .kvstorec(&["restore", "backup-0"])
         .fails(1, &["kvstore.db is there already", "move that store away"]);
-
-    server.terminate().exits(0);
-    let store = sandbox.home().join("server/kvstore/kvstore.db");
     for number in 0..5 {
         fs::remove_dir_all(&store).unwrap();
         let restored = json_of(sandbox, &["restore", &format!("backup-{number}")]);
@@ -78,8 +95,11 @@ fn a_backup_under_writes_restores_to_a_state_that_existed() {
 fn what_is_no_whole_backup_is_refused() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
     sandbox.kvstorec_with(&["put", "k"], "v").succeeds();
-    sandbox.kvstorec(&["backup", "good"]).succeeds();
+    let said = sandbox.kvstorec(&["backup", "good"]).succeeds();
     let good = fs::read(sandbox.file("good")).unwrap();
+    let path = sandbox.file("good").canonicalize().unwrap();
+    let expected = format!("{}: 1 entry, {} bytes, revision 1\n", path.display(), good.len());
+    assert_eq!(String::from_utf8(said).unwrap(), expected);
     let target = sandbox.file("restored");
     let target = target.to_str().unwrap();
     let refuse = |bytes: &[u8], part: &str| {

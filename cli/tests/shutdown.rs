@@ -104,13 +104,13 @@ fn of_an_actor() {
 
 #[test]
 fn of_an_actor_that_is_its_server() {
-    let Ensemble { sandbox, registry, kvstore } = ensemble();
-    let shown = sandbox.ensemble(&["shutdown", "-f", "kvstore", "node"]).succeeds();
-    assert_eq!(shown, b"... shutting down kvstore\n");
-    kvstore.finish().exits(0);
-    let shown = sandbox.ensemble(&["shutdown", "-f", "registry", "registry"]).succeeds();
-    assert_eq!(shown, b"... shutting down registry\n");
-    registry.finish().exits(0);
+    let Ensemble { sandbox, mut registry, mut kvstore } = ensemble();
+    for (server, actor) in [("kvstore", "node"), ("registry", "registry"), ("registry", "node")] {
+        let what = format!("the actor {actor} of {server} is a part of the server, and ends with it");
+        let advice = format!("`ensemble shutdown {server}`");
+        sandbox.ensemble(&["shutdown", "-f", server, actor]).fails(2, &[&what, &advice]);
+    }
+    assert!(kvstore.is_running() && registry.is_running());
 }
 
 #[test]
@@ -311,9 +311,15 @@ fn of_half_of_one_process() {
 fn of_the_registry_takes_the_server_in_its_process_along() {
     let sandbox = sandbox();
     let up = serve(&sandbox, &["up"], "kvstore");
+    let mut echo = serve(&sandbox, &["run", "--roles", "echo"], "echo");
     let shown = sandbox.ensemble(&["shutdown", "-f", "registry"]).succeeds();
-    assert_eq!(shown, b"... shutting down registry\n");
+    assert_eq!(String::from_utf8(shown).unwrap(), "... shutting down kvstore\n... shutting down registry\n");
     up.finish().exits(0);
+    assert!(echo.is_running());
+    // It has left the registry in good order, which knows it no more after a restart.
+    let _registry = registry(&sandbox);
+    sandbox.ensemble(&["lookup", "kvstore"]).fails(3, &["no server kvstore"]);
+    sandbox.ensemble(&["lookup", "echo"]).exits(0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Ensemble, ensemble, sandbox, sandbox_with_cookie, serve, transcript::Transcript};
+use ensemble_tests::eventually;
 
 #[test]
 fn a_store_in_a_server_that_was_started_without_one() {
@@ -76,7 +77,19 @@ fn what_was_shut_down_can_be_started_again() {
         sandbox.ensemble(&["spawn", "kvstore", "kvstore"]).fails(1, &["already"]);
         sandbox.ensemble(&["shutdown", "-f", "kvstore", "kvstore"]).succeeds();
         sandbox.kvstorec(&["get", "k"]).fails(3, &["kvstore"]);
+        // Who looks for the role does not find it there any more.
+        eventually("the role has left the registry", || {
+            (sandbox.ensemble(&["lookup", "--role", "kvstore"]).code() == 3).then_some(())
+        });
+        let found = sandbox.ensemble(&["lookup", "kvstore"]).exits(0);
+        assert!(found.out().lines().nth(1).unwrap().starts_with("kvstore  -  "), "{}", found.out());
         sandbox.ensemble(&["spawn", "kvstore", "kvstore"]).succeeds();
         assert_eq!(sandbox.kvstorec(&["get", "k"]).succeeds(), b"v");
+        sandbox.ensemble(&["lookup", "--role", "kvstore"]).exits(0);
+    }
+    // At once, too.
+    for _ in 0..5 {
+        sandbox.shell("ensemble shutdown -f kvstore kvstore && ensemble spawn kvstore kvstore").exits(0);
+        sandbox.ensemble(&["lookup", "--role", "kvstore"]).exits(0);
     }
 }

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::{fs::File, io::Read};
+
 use common::{Ensemble, ensemble, terminal::OnTerminal};
 use ensemble_tests::{Proc, Sandbox};
 use rustix::process::Signal;
@@ -80,6 +82,29 @@ fn what_takes_long_is_shown_while_it_does_and_goes_away() {
     assert!(status.success() && shown.ends_with("\r\u{1b}[KOK\n"), "{shown:?}");
     let (status, shown) = put.finish();
     assert!(status.success() && shown.ends_with("\r\u{1b}[K"), "{shown:?}");
+}
+
+#[test]
+fn an_export_shows_how_far_it_is() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    let header = "{\"format\": \"kvstore-export\", \"version\": 1}\n";
+    let value = "x".repeat(900_000);
+    let entries = (0..8).map(|key| format!("{{\"key\": \"{key}\", \"value\": \"{value}\"}}\n"));
+    let input = entries.fold(header.to_owned(), |input, entry| input + &entry);
+    sandbox.kvstorec_with(&["import", "--partial"], input).exits(0);
+    // Nobody reads what it writes yet.
+    sandbox.shell("mkfifo pipe").succeeds();
+    let export = sandbox.kvstorec_command(&["export", "--output", "pipe"]);
+    let export = OnTerminal::start(export, 200);
+    let mut pipe = File::open(sandbox.file("pipe")).unwrap();
+    export.shows("\r\u{1b}[Kexporting [");
+    export.shows(" %  ");
+    let mut all = Vec::new();
+    pipe.read_to_end(&mut all).unwrap();
+    let (status, shown) = export.finish();
+    assert!(status.success() && all.ends_with(b"\"}\n"), "{shown}");
+    let last = shown.rsplit("\r\u{1b}[K").next().unwrap();
+    assert!(last.starts_with("pipe: 8 entries, ") && last.ends_with(" bytes, revision 8\n"), "{shown:?}");
 }
 
 #[test]

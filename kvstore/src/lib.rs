@@ -46,11 +46,15 @@ mod client;
 mod crashes;
 pub mod engine;
 mod failpoint;
+mod history;
 pub mod messages;
 pub mod object;
 mod role;
 pub mod store;
 
 pub use actor::{ACTOR, KvStore};
-pub use client::{Client, ClientError, PutOptions, ValueStream, put_time};
+pub use client::{
+    Client, ClientError, Position, PutOptions, ValueStream, WatchError, WatchFrom, Watching, put_time,
+};
+pub use history::{History, NoHistory};
 pub use role::KvStoreRole;

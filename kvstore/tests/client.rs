@@ -195,12 +195,14 @@ fn writes_of_one_client_are_done_in_their_order() {
         let mut writes = tokio::task::JoinSet::new();
         for number in 0..200_u32 {
             let store = store.clone();
-            writes.spawn_local(async move { store.put("key", number.to_string()).await.unwrap().revision });
+            let put = async move { store.put("key", number.to_string()).await.unwrap().revision };
+            writes.spawn_local(async move { (number, put.await) });
         }
-        let revisions = writes.join_all().await;
+        let mut revisions = writes.join_all().await;
+        revisions.sort_unstable();
         assert_eq!(revisions.len(), 200);
+        assert!(revisions.is_sorted_by_key(|(_, revision)| revision), "{revisions:?}");
         let last = store.get("key").await.unwrap().unwrap();
-        assert_eq!(last.bytes, "199");
-        assert_eq!(Some(&last.revision), revisions.iter().max());
+        assert_eq!((last.bytes, last.revision), ("199".into(), revisions[199].1));
     });
 }

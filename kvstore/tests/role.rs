@@ -27,9 +27,18 @@ async fn its_options_reach_the_store() {
     let store = Client::new(&server, KVSTORE);
     store.put("key", vec![7; 1 << 20]).await.unwrap();
     assert!(store.put("key", vec![7; (1 << 20) + 1]).await.is_err());
+    // Text in which a higher level finds more.
+    let text: String =
+        (0..20_000_u32).map(|number| format!("{} ", number.wrapping_mul(2_654_435_761) % 977)).collect();
+    let highly = store.put("text", text.clone()).await.unwrap().stored_bytes;
     stop(&server).await;
     assert!(elsewhere.join("data.mdb").exists());
     assert!(!world.store_dir().exists());
+    let store =
+        Store::open(&elsewhere, StoreOptions { compression_level: 1, ..StoreOptions::default() }).unwrap();
+    assert_eq!(store.get(b"text").unwrap().unwrap().value, text);
+    let lightly = store.put("text", text).unwrap().stored_bytes;
+    assert!(highly < lightly, "{highly} {lightly}");
 }
 
 #[actix::test]

@@ -51,11 +51,11 @@ impl AsyncRead for Trickle<'_> {
 }
 
 async fn got(store: &Client, key: &str) -> Option<Vec<u8>> {
-    let mut value = store.get_stream(key).await.unwrap()?;
+    let mut value = store.get_stream(key).await.expect("the store answers")?;
     let mut bytes = Vec::new();
-    let written = value.copy_to(&mut bytes).await.unwrap();
+    let written = value.copy_to(&mut bytes).await.expect("the value is whole");
     assert_eq!((written, bytes.len() as u64), (value.value_bytes(), value.value_bytes()));
-    assert_eq!(value.next().await.unwrap(), None);
+    assert_eq!(value.next().await.expect("the value is whole"), None);
     Some(bytes)
 }
 

@@ -5,6 +5,7 @@
 //! - [`Finished`]: how a program has ended.
 //! - [`history`]: what writers do with a store that is stopped at any moment, and whether what is left fits.
 //! - [`Network`]: hosts with a network between them that loses what a test wants lost.
+//! - [`Mount`]: a small file system, or one whose disk fails.
 //! - [`PowerLoss`]: a disk whose power a test cuts.
 //! - [`Random`]: chance that a seed repeats.
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
@@ -16,6 +17,7 @@
 
 pub mod history;
 pub mod linearizability;
+mod mount;
 mod network;
 mod power_loss;
 mod process;
@@ -25,6 +27,7 @@ mod sandbox;
 mod skip;
 mod wait;
 
+pub use mount::Mount;
 pub use network::{Host, Network, Reception};
 pub use power_loss::{Cut, Event, PowerLoss};
 pub use process::{Finished, Proc};

@@ -1,24 +1,24 @@
 //! `ensemble events`: what changes at the registry, as it happens.
 //!
-//! JSON: an object a line. `{"event": "snapshot", "revision": NUMBER, "history": UUID, "servers": [..]}`, the servers as of
+//! JSON: an object a line, each with `time` (as RFC 3339 has it, in UTC: when the command heard of it). `{"event": "snapshot", "revision": NUMBER, "history": UUID, "servers": [..]}`, the servers as of
 //! `list servers`; `{"event": "fell_behind"}`, `{"event": "away"}`, `{"event": "back"}`; and of each change `event` (`announced`, `updated`, `suspected`,
 //! `recovered`, `gone`), `revision`, `history`, `server`, `incarnation`, and, where they belong to it, `roles`,
 //! `addresses`, `process_id`, `replaced` (an incarnation or null), `reason` (`disconnected`, `unheard`; `expired`,
 //! `withdrawn`).
 
-use std::{io, str::FromStr, thread};
+use std::{str::FromStr, time::SystemTime};
 
 use ensemble::{Address, Incarnation, RoleName};
 use registry::{Announcement, Change, Event, GoneReason, Revision, SuspectReason, WatchEvent, Watcher};
-use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
-use tokio::{signal, sync::oneshot};
 
 use super::servers::{Row, short};
 use crate::{
     app::Context,
     console::{self, Console},
     exit::{Code, Failure, Outcome},
+    following::until_stopped,
+    human,
     options::ClientOptions,
     printer::Printer,
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Shows what changes at the registry, as it happens
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each change is a line that begins with its revision: a server announced itself or something new
+Each change is a line, with the time at which the command heard of it, in UTC, and its revision: a server announced itself or something new
 about itself, is suspect, has recovered, or is gone. The first line says from where on. It goes on
 until Ctrl-C, also while the registry is away or restarts; when it was too slow for the changes
 that the registry keeps, it says so and goes on with a new first line.
@@ -76,6 +76,7 @@ fn incarnation(text: &str) -> Option<Incarnation> {
 
 #[derive(Serialize)]
 struct Snapshot<'a> {
+    time: &'a str,
     event: &'static str,
     revision: u64,
     history: Incarnation,
@@ -84,12 +85,14 @@ struct Snapshot<'a> {
 
 /// What has nothing to say but its name.
 #[derive(Serialize)]
-struct Plain {
+struct Plain<'a> {
+    time: &'a str,
     event: &'static str,
 }
 
 #[derive(Serialize)]
 struct Changed<'a> {
+    time: &'a str,
     event: &'static str,
     revision: u64,
     history: Incarnation,
@@ -119,18 +122,13 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
     let printer = context.settings.printer();
     console::run(context, &args.client, async |console| {
         let mut watcher = watcher(&console, args.from).await?;
-        let closed = output_closed()?;
         let follow = async {
             loop {
                 let event = watcher.next().await.map_err(|why| console.registry_failure(&why))?;
-                show(&event, printer)?;
+                show(&event, SystemTime::now(), printer)?;
             }
         };
-        tokio::select! {
-            ended = follow => ended,
-            _ = signal::ctrl_c() => Ok(()),
-            _ = closed => Ok(()),
-        }
+        until_stopped(follow).await
     })
 }
 
@@ -145,37 +143,18 @@ async fn watcher(console: &Console, from: Option<From>) -> Outcome<Watcher> {
     Ok(console.registry.watch_from(revision))
 }
 
-/// Ends when nobody reads standard output any more, which is else noticed only with the next line.
-fn output_closed() -> Outcome<oneshot::Receiver<()>> {
-    let (tell, told) = oneshot::channel();
-    let wait = move || {
-        let stdout = io::stdout();
-        // Errors are reported without being asked for.
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        let is_closed = poll(&mut watched, None).is_ok_and(|ready| ready > 0);
-        if !is_closed || tell.send(()).is_err() {
-            tracing::debug!("standard output is not watched any more");
-        }
-    };
-    // It ends with the process, if not before.
-    thread::Builder::new().name("output".to_owned()).spawn(wait).map_err(|cause| {
-        Failure::new(Code::Failed, format_args!("standard output cannot be watched: {cause}"))
-            .advise("the system has no room for it: end other processes")
-    })?;
-    Ok(told)
-}
-
-fn show(event: &WatchEvent, printer: Printer) -> Outcome {
-    let plain = |event, human: &str| printer.result(&Plain { event }, |_| human.to_owned());
+fn show(event: &WatchEvent, at: SystemTime, printer: Printer) -> Outcome {
+    let time = &human::time(at);
+    let plain = |event, human: &str| printer.result(&Plain { time, event }, |_| format!("{time} {human}"));
     match event {
         WatchEvent::Snapshot(servers, revision) => {
             let rows: Vec<Row> = servers.iter().map(Row::from).collect();
             let Revision { history, number } = *revision;
-            let snapshot = Snapshot { event: "snapshot", revision: number, history, servers: &rows };
+            let snapshot = Snapshot { time, event: "snapshot", revision: number, history, servers: &rows };
             printer.result(&snapshot, |_| {
                 let names: Vec<&str> = servers.iter().map(|info| info.id.as_str()).collect();
                 let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-                format!("revision {number}, servers: {names}\n")
+                format!("{time} revision {number}, servers: {names}\n")
             })
         }
         WatchEvent::FellBehind => plain("fell_behind", "... fell behind: some changes are not shown\n"),
@@ -183,20 +162,21 @@ fn show(event: &WatchEvent, printer: Printer) -> Outcome {
             plain("away", "... the registry is away: what comes next is shown when it is back\n")
         }
         WatchEvent::Back => plain("back", "... the registry is back\n"),
-        WatchEvent::Change(change) => printer.result(&changed(change), |_| {
-            format!("{} {} {}\n", change.revision.number, change.id, text(change))
+        WatchEvent::Change(change) => printer.result(&changed(time, change), |_| {
+            format!("{time} {} {} {}\n", change.revision.number, change.id, text(change))
         }),
         // What a newer library tells is not for this command.
         _ => Ok(()),
     }
 }
 
-fn changed(change: &Change) -> Changed<'_> {
+fn changed<'a>(time: &'a str, change: &'a Change) -> Changed<'a> {
     fn announced(server: &Announcement) -> Option<Announced<'_>> {
         let Announcement { roles, addresses, pid, .. } = server;
         Some(Announced { roles, addresses, process_id: *pid })
     }
     let mut changed = Changed {
+        time,
         event: "",
         revision: change.revision.number,
         history: change.revision.history,
@@ -278,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_has_only_a_name_has_that_in_json() {
-        let line = serde_json::to_string(&Plain { event: "fell_behind" }).unwrap();
-        assert_eq!(line, r#"{"event":"fell_behind"}"#);
+        let line = serde_json::to_string(&Plain { time: "T", event: "fell_behind" }).unwrap();
+        assert_eq!(line, r#"{"time":"T","event":"fell_behind"}"#);
     }
 }

@@ -44,7 +44,7 @@ enum What {
     #[command(after_help = "\
 AGE is the time since the server announced itself, HEARD the time since the registry last heard
 from it. A server that is suspect was not heard from in time, or its connection has broken; when
-its lease ends it is no longer listed.
+its lease ends it is no longer listed. PID is the server's process, on its own machine.
 
 Examples:
   $ ensemble list servers

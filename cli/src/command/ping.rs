@@ -14,7 +14,7 @@ use crate::{
     app::Context,
     console::{self, Console},
     exit::{Code, Failure, Outcome},
-    options::{ClientOptions, parse_duration},
+    options::{ClientOptions, parse_duration, whole_number},
     printer::Printer,
     progress,
 };
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     actor: Option<ActorName>,
 
     /// How often to ask
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(short, long, value_name = "N", value_parser = whole_number(1_u32, 1_000_000))]
     count: Option<u32>,
 
     /// Time between one answer and the next question, as in 1, 0.5 or 200ms [default: none]

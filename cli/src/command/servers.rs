@@ -68,7 +68,7 @@ impl Row {
         })
     }
 
-    fn cells(&self) -> [Cell; 7] {
+    fn cells(&self) -> [Cell; 8] {
         let tone = if self.state == Liveness::Reachable.to_string() { Tone::Good } else { Tone::Doubtful };
         let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         [
@@ -78,6 +78,7 @@ impl Row {
             self.age_ms.map_or_else(|| "-".to_owned(), human::duration_ms).into(),
             human::duration_ms(self.unheard_ms).into(),
             short(&self.incarnation).into(),
+            self.process_id.map_or_else(|| "-".to_owned(), |id| id.to_string()).into(),
             or_none(self.addresses.join(" ")).into(),
         ]
     }
@@ -92,6 +93,7 @@ pub(super) fn short(incarnation: &str) -> String {
 pub(super) fn show(rows: &Vec<Row>, printer: Printer) -> Outcome {
     printer.result(rows, |rows| {
         let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-        printer.columns(["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "ADDRESSES"], &cells)
+        let header = ["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "PID", "ADDRESSES"];
+        printer.columns(header, &cells)
     })
 }

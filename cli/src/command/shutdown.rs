@@ -28,7 +28,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Shuts down the ensemble, a server of it, or an actor of a server
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a server, shuts down every server that the registry knows, and the registry last.
+Without a server, shuts down every server that the registry knows, and the registry last. The
+registry takes the servers of its own process along, which are shut down first, as after `up`.
 A server answers what it has accepted before it goes; the command returns when all are gone, and
 names those that would not go, with their processes. One that is dead already is withdrawn from
 the registry. --timeout is the time for each of them, by default 30 s.
@@ -58,6 +59,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
+    if let (Some(server), Some(actor)) = (&args.server, &args.actor)
+        && is_whole_server(server, actor)
+    {
+        let what = format_args!("the actor {actor} of {server} is a part of the server, and ends with it");
+        let advice = format_args!("shut the server down with `{} shutdown {server}`", context.name);
+        return Err(Failure::new(Code::Usage, what).advise(advice));
+    }
     if !args.force {
         confirm(&args)?;
     }
@@ -68,11 +76,8 @@ pub(crate) fn execute(args: Args, context: Context<'_>) -> Outcome {
         let mut report = Report::new(context.settings.printer());
         let stopper = Stopper::new(&console, timeout);
         let done = match (&args.server, &args.actor) {
-            // These are their server: without them it would run on, and nobody could find or stop it.
-            (Some(server), Some(actor)) if !is_whole_server(server, actor) => {
-                stop_actor(&console, &mut report, server, actor).await
-            }
-            (Some(server), _) => match &args.at {
+            (Some(server), Some(actor)) => stop_actor(&console, &mut report, server, actor).await,
+            (Some(server), None) => match &args.at {
                 Some(address) => stop_at(&stopper, &mut report, server, address).await,
                 None => stop_server(&console, &stopper, &mut report, server).await,
             },
@@ -110,6 +115,7 @@ fn without_registry(why: Failure, server: Option<&ServerId>, context: Context<'_
     })
 }
 
+/// Whether a server without that actor would run on, and nobody could find or stop it.
 fn is_whole_server(server: &ServerId, actor: &ActorName) -> bool {
     let is_registry = *server == console::registry_id() && actor.as_str() == registry::ACTOR;
     actor.as_str() == NODE_ACTOR || is_registry
@@ -118,6 +124,9 @@ fn is_whole_server(server: &ServerId, actor: &ActorName) -> bool {
 fn confirm(args: &Args) -> Outcome {
     let what = match (&args.server, &args.actor) {
         (Some(server), Some(actor)) => format!("the actor {actor} of {server}"),
+        (Some(server), None) if *server == console::registry_id() => {
+            "the registry, and the servers in its process".to_owned()
+        }
         (Some(server), None) => format!("the server {server}"),
         (None, _) => "all servers and the registry".to_owned(),
     };
@@ -168,6 +177,10 @@ async fn stop_server(
     server: &ServerId,
 ) -> Outcome {
     if *server == console::registry_id() {
+        // They would go with it, and could not leave it in good order when it has gone before.
+        for info in stopper.servers_in_registry_process().await {
+            stop_known(console, stopper, report, &info, Registry::Stays).await?;
+        }
         let addresses = [console.registry_address().clone()];
         return stop_registry(stopper, report, &addresses).await;
     }

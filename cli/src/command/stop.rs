@@ -193,6 +193,24 @@ impl<'a> Stopper<'a> {
         Process::open(status.process_id)
     }
 
+    /// The servers that run in the same process as the registry.
+    pub(super) async fn servers_in_registry_process(&self) -> Vec<ServerInfo> {
+        let registry = console::registry_id();
+        let Ok(host) = self.console.remote(&registry, NODE_ACTOR).send(NodeInfo).await else {
+            return Vec::new();
+        };
+        let all = self.console.registry.all().await.unwrap_or_default();
+        // On another machine, another process can have the same number.
+        let is_near = |info: &ServerInfo| {
+            info.addresses
+                .iter()
+                .any(|address| host.addresses.iter().any(|of_host| is_same_host(address, of_host)))
+        };
+        let is_there =
+            |info: &ServerInfo| info.id != registry && info.pid == Some(host.process_id) && is_near(info);
+        all.into_iter().filter(is_there).collect()
+    }
+
     /// Whether the connection to a server is a UNIX socket. One over TCP may have been forwarded, even from an address
     /// of this machine, and the number of the process would be another one's here.
     async fn is_on_this_machine(&self, server: &ServerId) -> bool {
@@ -201,6 +219,17 @@ impl<'a> Stopper<'a> {
         let mut to_server = connections.iter().filter(|info| info.peer == *server);
         to_server.next().is_some_and(|info| matches!(info.address, Address::Unix(_)))
             && to_server.all(|info| matches!(info.address, Address::Unix(_)))
+    }
+}
+
+/// Whether two addresses are of one machine, as far as they say.
+fn is_same_host(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Unix(_), Address::Unix(_)) => true,
+        (Address::Tcp(one) | Address::Tls(one), Address::Tcp(other) | Address::Tls(other)) => {
+            one.host() == other.host()
+        }
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{cli::Reach, key::Key, store::with_server};
 use crate::{
     exit::{Code, Failure, Outcome},
+    human,
     settings::Settings,
 };
 
@@ -66,6 +67,10 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
         })?;
         let file = file.display().to_string();
         let done = Done { file, entries: done.entries, revision: done.revision, bytes: done.bytes };
-        settings.printer().result(&done, |_| String::new())
+        settings.printer().result(&done, |done| {
+            let Done { file, entries, revision, bytes } = done;
+            let entries = human::counted(*entries, "entry", "entries");
+            format!("{file}: {entries}, {bytes} bytes, revision {revision}\n")
+        })
     })
 }

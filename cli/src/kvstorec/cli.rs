@@ -8,12 +8,12 @@ use kvstore::PutOptions;
 
 use super::{
     apply, backup, compact, export, get, get_many, get_object, import, key::Key, list, put, put_object,
-    remove, restore, stat, verify,
+    remove, restore, stat, verify, watch,
 };
 use crate::{
     command::{completions, man},
     exit::Outcome,
-    options::{ClientOptions, GlobalOptions},
+    options::{ClientOptions, GlobalOptions, number_from},
     settings::Settings,
     usage,
 };
@@ -38,9 +38,8 @@ Examples:
 Options can also be set in config.toml in the home directory, and by variables: ENSEMBLE_TIMEOUT
 for --timeout, and so on. `ensemble env` shows what is set, and where.
 
-Exit codes:
-  0 done; 1 failed; 2 wrong usage; 3 no such key or server; 4 unreachable or timed out;
-  5 not authenticated or not authorised; 6 conflict"
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no such key or server; 4 unreachable or timed out;
+5 not authenticated or not authorised; 6 conflict."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -60,6 +59,7 @@ enum Command {
     Apply(apply::Args),
     List(list::Args),
     Stat(stat::Args),
+    Watch(watch::Args),
     Export(export::Args),
     Import(import::Args),
     Verify(verify::Args),
@@ -130,7 +130,7 @@ pub(super) struct PutCondition {
     if_absent: bool,
 
     /// Store only where the key has this revision, which `get --json` shows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_from(0))]
     if_revision: Option<u64>,
 
     /// Have the key end by itself after so long, as in 30s, 500ms, 10m, 12h or 7d [default: it stays]
@@ -193,15 +193,19 @@ pub(super) enum ObjectFormat {
 /// Runs `kvstorec` with the arguments of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().collect();
-    let matches = Cli::command().try_get_matches_from(&args);
+    let matches = command().try_get_matches_from(&args);
     let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => match execute(cli) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(NAME),
         },
-        Err(error) => usage::report(NAME, &usage::command_of(&Cli::command(), &args), &error),
+        Err(error) => usage::report(NAME, &usage::command_of(&command(), &args), &error),
     }
+}
+
+fn command() -> clap::Command {
+    usage::flowing(Cli::command())
 }
 
 fn execute(cli: Cli) -> Outcome {
@@ -216,14 +220,15 @@ fn execute(cli: Cli) -> Outcome {
         Command::Apply(args) => apply::execute(&args, &load()?),
         Command::List(args) => list::execute(&args, &load()?),
         Command::Stat(args) => stat::execute(&args, &load()?),
+        Command::Watch(args) => watch::execute(&args, &load()?),
         Command::Export(args) => export::execute(&args, &load()?),
         Command::Import(args) => import::execute(&args, &load()?),
         Command::Verify(args) => verify::execute(&args, &load()?),
         Command::Backup(args) => backup::execute(&args, &load()?),
         Command::Restore(args) => restore::execute(&args, &load()?),
         Command::Compact(args) => compact::execute(&args, &load()?),
-        Command::OfProgram(OfProgram::Completions(args)) => completions::execute(&args, Cli::command()),
-        Command::OfProgram(OfProgram::Man(args)) => man::execute(&args, Cli::command()),
+        Command::OfProgram(OfProgram::Completions(args)) => completions::execute(&args, command()),
+        Command::OfProgram(OfProgram::Man(args)) => man::execute(&args, command()),
     }
 }
 
@@ -257,6 +262,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

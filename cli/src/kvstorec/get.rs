@@ -1,16 +1,17 @@
 //! `kvstorec get`: the bytes under a key.
 //!
-//! JSON: `{"key": TEXT, "revision": NUMBER, "value_hex": HEX}`; `key_hex` instead of `key` where that is no text.
+//! JSON: `{"key": TEXT, "revision": NUMBER, "value": TEXT, "value_hex": HEX}`, as of [`get_many`](super::get_many). A value
+//! that comes part by part has no `value`, also where it is a text.
 
 use std::cell::Cell;
 
-use kvstore::ValueStream;
-use serde::Serialize;
+use kvstore::{ValueStream, messages::Value};
 use tokio::signal;
 
 use super::{
     cli::{Output, Place},
-    key::{JsonKey, hex},
+    get_many::Got,
+    key::hex,
     put::WHOLE_BYTES,
     store::{Store, interrupted, share, with_store},
 };
@@ -31,14 +32,6 @@ pub(super) struct Args {
     place: Place,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Serialize)]
-struct Got<'a> {
-    #[serde(flatten)]
-    key: JsonKey<'a>,
-    revision: u64,
-    value_hex: String,
 }
 
 /// How a line of JSON ends whose last member is empty: what comes there goes before it.
@@ -77,12 +70,15 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// All of the output.
     async fn whole(&mut self) -> Outcome<Vec<u8>> {
-        let (mut content, end) = self.around()?;
-        while let Some(piece) = self.next().await? {
-            content.extend_from_slice(&piece);
+        let mut value = Vec::new();
+        while let Some(piece) = self.value.next().await.map_err(|why| self.store.failure(&why))? {
+            value.extend_from_slice(&piece);
         }
-        content.extend_from_slice(&end);
-        Ok(content)
+        if !self.is_json {
+            return Ok(value);
+        }
+        let value = Value::new(value, self.value.revision());
+        printer::json_line(&Got::new(&self.store.key, Ok(Some(&value))))
     }
 
     async fn in_pieces(&mut self, output: &mut Pieces) -> Outcome {
@@ -110,8 +106,8 @@ impl Copy<'_> {
         if !self.is_json {
             return Ok((Vec::new(), Vec::new()));
         }
-        let (revision, value_hex) = (self.value.revision(), String::new());
-        let mut line = printer::json_line(&Got { key: self.store.key.in_json(), revision, value_hex })?;
+        let (key, revision) = (self.store.key.in_json(), self.value.revision());
+        let mut line = printer::json_line(&Got::Bytes { key, revision, value_hex: String::new() })?;
         let end = line.split_off(line.len() - JSON_END.len());
         Ok((line, end))
     }

@@ -1,8 +1,8 @@
 //! `kvstorec get-many`: what is under many keys at one moment.
 //!
-//! A line of JSON for each key: `{"key": TEXT, "revision": NUMBER, "value": TEXT}`; `key_hex` and `value_hex` where that
-//! is no text; `revision` and `value` are null where there is no such key; `{"key": TEXT, "error": TEXT}` where the
-//! record cannot be read. With `--json`, an array of these.
+//! A line of JSON for each key: `{"key": TEXT, "revision": NUMBER, "value": TEXT, "value_hex": HEX}`; `key_hex` instead of
+//! `key`, and no `value`, where that is no text; `revision`, `value` and `value_hex` are null where there is no such key;
+//! `{"key": TEXT, "error": TEXT}` where the record cannot be read. With `--json`, an array of these.
 
 use std::ffi::OsString;
 
@@ -37,14 +37,16 @@ pub(super) struct Args {
     reach: Reach,
 }
 
+/// What is under a key, in JSON: also that of `get`.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Got<'a> {
+pub(super) enum Got<'a> {
     Text {
         #[serde(flatten)]
         key: JsonKey<'a>,
         revision: Option<u64>,
         value: Option<&'a str>,
+        value_hex: Option<String>,
     },
     Bytes {
         #[serde(flatten)]
@@ -64,7 +66,11 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
         let keys: Vec<Key> = args.keys.iter().map(|key| Key::new(key)).collect();
         let values = server.client.get_many(keys.iter().map(Key::bytes)).await;
         let values = values.map_err(|why| server.failure(&why, &Key::default()))?;
-        let got: Vec<Got<'_>> = keys.iter().zip(&values).map(|(key, value)| got(key, value)).collect();
+        let got: Vec<Got<'_>> = keys
+            .iter()
+            .zip(&values)
+            .map(|(key, value)| Got::new(key, value.as_ref().map(Option::as_ref).map_err(|why| *why)))
+            .collect();
         let printer = settings.printer();
         if printer.is_json() {
             printer.json(&got)?;
@@ -80,14 +86,21 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     })
 }
 
-fn got<'a>(key: &'a Key, value: &'a Result<Option<Value>, StoreError>) -> Got<'a> {
-    let key = key.in_json();
-    match value {
-        Err(why) => Got::Unreadable { key, error: why.to_string() },
-        Ok(None) => Got::Text { key, revision: None, value: None },
-        Ok(Some(Value { bytes, revision, .. })) => match str::from_utf8(bytes) {
-            Ok(text) => Got::Text { key, revision: Some(*revision), value: Some(text) },
-            Err(_) => Got::Bytes { key, revision: *revision, value_hex: hex(bytes) },
-        },
+impl<'a> Got<'a> {
+    pub(super) fn new(key: &'a Key, value: Result<Option<&'a Value>, StoreError>) -> Self {
+        let key = key.in_json();
+        match value {
+            Err(why) => Self::Unreadable { key, error: why.to_string() },
+            Ok(None) => Self::Text { key, revision: None, value: None, value_hex: None },
+            Ok(Some(Value { bytes, revision, .. })) => match str::from_utf8(bytes) {
+                Ok(text) => Self::Text {
+                    key,
+                    revision: Some(*revision),
+                    value: Some(text),
+                    value_hex: Some(hex(bytes)),
+                },
+                Err(_) => Self::Bytes { key, revision: *revision, value_hex: hex(bytes) },
+            },
+        }
     }
 }

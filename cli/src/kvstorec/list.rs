@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{
     exit::Outcome,
+    human,
+    options::number_from,
     printer::{self, Printer},
     settings::Settings,
 };
@@ -45,7 +47,7 @@ pub(super) struct Args {
     long: bool,
 
     /// List at most so many keys
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number_from(1))]
     limit: Option<u64>,
 
     /// Begin behind this key
@@ -173,32 +175,5 @@ fn line(key: &Key, listed: &ListedKey, long: bool) -> String {
 
 /// What is left of a time to live, for people.
 pub(super) fn time_left(expires_in_ms: Option<u64>) -> String {
-    match expires_in_ms {
-        None => "-".to_owned(),
-        Some(ms) if ms < 10_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        Some(ms) if ms < 600_000 => format!("{} s", ms / 1000),
-        Some(ms) if ms < 36_000_000 => format!("{} min", ms / 60_000),
-        Some(ms) if ms < 864_000_000 => format!("{} h", ms / 3_600_000),
-        Some(ms) => format!("{} days", ms / 86_400_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rounded_down() {
-        let times = [
-            (0, "0.0 s"),
-            (9_999, "9.9 s"),
-            (10_000, "10 s"),
-            (600_000, "10 min"),
-            (u64::MAX, "213503982334 days"),
-        ];
-        for (ms, text) in times {
-            assert_eq!(time_left(Some(ms)), text);
-        }
-        assert_eq!(time_left(None), "-");
-    }
+    expires_in_ms.map_or_else(|| "-".to_owned(), human::duration_ms)
 }

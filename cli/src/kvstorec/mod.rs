@@ -19,5 +19,6 @@ mod restore;
 mod stat;
 mod store;
 mod verify;
+mod watch;
 
 pub use cli::main;

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{cli::Place, key::JsonKey, store::with_store};
-use crate::{exit::Outcome, settings::Settings};
+use crate::{exit::Outcome, options::number_from, settings::Settings};
 
 /// Removes a key; that there is none is no error
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Args {
     place: Place,
 
     /// Remove only where the key has this revision, which `get --json` shows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number_from(0))]
     if_revision: Option<u64>,
 }
 

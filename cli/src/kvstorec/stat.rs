@@ -59,6 +59,8 @@ struct OfStore {
     max_readers: u64,
     full: String,
     durability: String,
+    changes: u64,
+    first_change: u64,
 }
 
 pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
@@ -99,6 +101,7 @@ fn of_store(stat: &StoreStat) -> OfStore {
         Fullness::HasRoom => "no".to_owned(),
         Fullness::AtMaxSize => "max-size".to_owned(),
         Fullness::DiskFull => "disk".to_owned(),
+        Fullness::ReadOnly => "read-only".to_owned(),
         other => format!("{other:?}"),
     };
     let durability = match stat.durability {
@@ -120,6 +123,8 @@ fn of_store(stat: &StoreStat) -> OfStore {
         max_readers: stat.max_readers,
         full,
         durability,
+        changes: stat.changes,
+        first_change: stat.first_change,
     }
 }
 
@@ -138,12 +143,18 @@ fn lines_of_store(of: &OfStore) -> String {
         "no" => "no",
         "max-size" => "yes, at its maximum size: reads and removes go on",
         "disk" => "yes, its disk is full: reads and removes go on",
+        "read-only" => "its file system is read-only: reads go on",
         other => other,
+    };
+    let changes = match of.changes {
+        0 => "none kept".to_owned(),
+        count => format!("{count} kept, from revision {} on", of.first_change),
     };
     lines(&[
         ("entries", of.entries.to_string()),
         ("revision", of.revision.to_string()),
         ("durability", of.durability.clone()),
+        ("changes", changes),
         ("full", full.to_owned()),
         ("data", format!("{} bytes", of.used_bytes)),
         ("file", format!("{} bytes, {} free pages of {} bytes", of.file_bytes, of.free_pages, of.page_bytes)),

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use ensemble::{CallError, Refusal};
 use kvstore::{
     Client, ClientError, PutOptions, ValueStream,
     messages::{ApplyRefused, Done, Op, PutDone, StoreError},
@@ -22,6 +23,9 @@ use crate::{
     translate::{self, Target},
 };
 
+/// What a message has at most beside one value: the key and what goes with it.
+const MESSAGE_OVERHEAD_BYTES: u64 = 64 << 10;
+
 /// The server that a command is for.
 pub(super) struct Server {
     pub(super) client: Client,
@@ -36,6 +40,33 @@ pub(super) struct Store {
     server: Server,
 }
 
+/// How often a call is made that an overloaded store refuses, and how long is waited before it is made again: twice as long
+/// each time.
+const MAX_TRIES: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes a call again, for some time, that an overloaded store refuses, and so has not done.
+pub(super) async fn unless_overloaded<T>(
+    call: impl AsyncFn() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let is_overloaded = |why: &ClientError| {
+        matches!(
+            why,
+            ClientError::Store(StoreError::Overloaded)
+                | ClientError::Apply(ApplyRefused { why: StoreError::Overloaded, .. })
+                | ClientError::Call(CallError::Refused(Refusal::Overloaded))
+        )
+    };
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..MAX_TRIES {
+        match call().await {
+            Err(why) if is_overloaded(&why) => tokio::time::sleep(pause).await,
+            outcome => return outcome,
+        }
+        pause *= 2;
+    }
+    call().await
+}
 /// How much longer than a short call a part of a long value may take.
 const PART_TIME: Duration = Duration::from_secs(10);
 
@@ -82,6 +113,11 @@ impl Server {
     /// The longest value that can be on its way to a store, in bytes.
     pub(super) fn max_value_bytes(&self) -> u64 {
         self.console.node.limits().max_message_bytes
+    }
+
+    /// The longest value that goes in one message with what belongs to it, in bytes.
+    pub(super) fn max_whole_value_bytes(&self) -> u64 {
+        self.max_value_bytes().saturating_sub(MESSAGE_OVERHEAD_BYTES)
     }
 
     /// Does several writes; long values get more time.
@@ -240,7 +276,31 @@ fn failure_within(why: &ClientError, key: &Key, target: Target<'_>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_an_overloaded_store_refuses_is_tried_again_and_not_for_ever() {
+        let overloaded = || ClientError::Store(StoreError::Overloaded);
+        for (first, calls_due, expected) in [
+            (overloaded(), MAX_TRIES, Err(overloaded())),
+            (StoreError::Closed.into(), 1, Err(StoreError::Closed.into())),
+        ] {
+            let calls = Cell::new(0);
+            let call = async || {
+                calls.set(calls.get() + 1);
+                Err::<(), _>(first.clone())
+            };
+            assert_eq!((unless_overloaded(call).await, calls.get()), (expected, calls_due));
+        }
+        let calls = Cell::new(0);
+        let call = async || {
+            calls.set(calls.get() + 1);
+            if calls.get() < 3 { Err(overloaded()) } else { Ok(calls.get()) }
+        };
+        assert_eq!(unless_overloaded(call).await, Ok(3));
+    }
 
     #[test]
     fn long_values_get_more_time_unless_it_was_given() {

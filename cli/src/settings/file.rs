@@ -58,7 +58,11 @@ impl ConfigFile {
         let reader = Reader { path, text };
         let table = DeTable::parse(text).map_err(|cause| {
             let start = cause.span().map_or(0, |span| span.start);
-            reader.failure(start, cause.message(), "see https://toml.io for its form")
+            let what = match cause.message() {
+                "duplicate key" => "the key has come before",
+                _ => "this is no TOML: a line is KEY = VALUE, with text in quotes, as in log = \"info\"",
+            };
+            reader.failure(start, what, "see https://toml.io for its form")
         })?;
         let mut file = Self { path: path.to_owned(), ..Self::default() };
         for (key, value) in table.get_ref() {
@@ -287,7 +291,7 @@ mod tests {
                 [":2: there is no setting \"timeout\"", "allowed are listen, announce, log"],
             ),
             ("log = ", [":1: ", "toml.io"]),
-            ("a = 1\na = 2", [":2: duplicate key", "toml.io"]),
+            ("a = 1\na = 2", [":2: the key has come before", "toml.io"]),
         ] {
             let why = parse(text).unwrap_err();
             assert!(parts.iter().all(|part| why.contains(part)) && why.starts_with("/h/"), "{why}");

@@ -107,6 +107,7 @@ fn normalised_word(word: &str) -> String {
     let stem = word.trim_end_matches([',', ')', ';', ':']);
     let end = &word[stem.len()..];
     let is_hex = |text: &str| text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let is_moment = |text: &str| text.len() == 24 && text.as_bytes()[10] == b'T' && text.ends_with('Z');
     let is_time = |text: &str| {
         text.ends_with(['s', 'm', 'h']) && text.chars().all(|c| c.is_ascii_digit() || ".smhd".contains(c))
     };
@@ -114,6 +115,8 @@ fn normalised_word(word: &str) -> String {
         "UUID"
     } else if stem.len() == 8 && is_hex(stem) {
         "INCARNATION"
+    } else if is_moment(stem) {
+        "MOMENT"
     } else if stem.starts_with(|c: char| c.is_ascii_digit()) && is_time(stem) {
         "TIME"
     } else if stem.parse::<f64>().is_ok() && (stem.contains('.') || stem.len() > 2) {

@@ -24,7 +24,7 @@ use kvstore::{
 use tokio::task::JoinSet;
 
 use super::{
-    keys::{Keys, number_of_value, value_of},
+    keys::{Keys, number_of_value},
     mistakes::{Cache, Mistake},
 };
 
@@ -253,12 +253,13 @@ impl Worker {
                 (number.unwrap_or_else(|| panic!("nobody put {:?}", found.bytes)), found.revision)
             }),
             Call::Put { value, condition: Condition::Always } => {
-                let done = self.store.put(name, value_of(value)).await?;
+                let done = self.store.put(name, self.shared.keys.value_of(value)).await?;
                 return Ok(Outcome::Done(Some(done.revision)));
             }
             Call::Put { value, condition } => {
                 let options = PutOptions::new().on(terms(condition));
-                let done = self.store.put_with(name, Bytes::from(value_of(value)), options).await?;
+                let done =
+                    self.store.put_with(name, Bytes::from(self.shared.keys.value_of(value)), options).await?;
                 return Ok(Outcome::Done(Some(done.revision)));
             }
             Call::Remove { condition: Condition::Revision(revision) } => {
@@ -272,7 +273,9 @@ impl Worker {
     fn failed(&self, why: &ClientError) -> Ended {
         match why {
             ClientError::Store(StoreError::Conflict { current }) => Ended::With(Outcome::Conflict(*current)),
-            ClientError::Store(StoreError::StoreFull { .. } | StoreError::DiskFull) => Ended::WithoutRoom,
+            ClientError::Store(
+                StoreError::StoreFull { .. } | StoreError::DiskFull | StoreError::ReadOnly,
+            ) => Ended::WithoutRoom,
             ClientError::Store(StoreError::Overloaded | StoreError::Closed) => Ended::NotDone,
             ClientError::Store(StoreError::Storage | StoreError::Internal) => Ended::With(Outcome::Unknown),
             ClientError::Call(CallError::NotSent(_) | CallError::Refused(_)) => Ended::NotDone,

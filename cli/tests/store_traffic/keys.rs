@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Keys {
     places: Vec<Place>,
     uses: u64,
+    noise_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -19,7 +20,16 @@ struct Place {
 impl Keys {
     /// So many at a time, each used so often.
     pub(crate) fn new(count: usize, uses: u64) -> Self {
-        Self { places: (0..count).map(|_| Place::default()).collect(), uses }
+        Self { places: (0..count).map(|_| Place::default()).collect(), uses, noise_bytes: 0 }
+    }
+
+    /// The same, with values that take so much more room.
+    pub(crate) fn with_noise(self, noise_bytes: usize) -> Self {
+        Self { noise_bytes, ..self }
+    }
+
+    pub(crate) fn value_of(&self, number: u64) -> Vec<u8> {
+        value_of(number, self.noise_bytes)
     }
 
     /// The number of the key that is at a place now.
@@ -46,16 +56,23 @@ impl Keys {
 }
 
 /// The value with that number: now and then of a length that is compressed.
-pub(crate) fn value_of(number: u64) -> Vec<u8> {
+fn value_of(number: u64, noise_bytes: usize) -> Vec<u8> {
+    let mut value = text_of(number).into_bytes();
+    value.extend(noise(number, noise_bytes));
+    value
+}
+
+fn text_of(number: u64) -> String {
     let repeated = if number.is_multiple_of(16) { 40 } else { 1 };
-    format!("{number} ").repeat(repeated).into_bytes()
+    format!("{number} ").repeat(repeated)
 }
 
 /// The number of a value, if it is one.
 pub(crate) fn number_of_value(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let number = text.split_once(' ')?.0.parse().ok()?;
-    (value_of(number) == value).then_some(number)
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
+    let noise_bytes = value.len().checked_sub(text_of(number).len())?;
+    (value_of(number, noise_bytes) == value).then_some(number)
 }
 
 /// Bytes that do not compress, the same for the same seed.

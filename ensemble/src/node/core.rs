@@ -182,6 +182,17 @@ impl Core {
         true
     }
 
+    pub(super) fn remove_role(&self, role: &RoleName) -> bool {
+        let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
+        if !roles.contains(role) {
+            return false;
+        }
+        *roles = roles.iter().filter(|other| *other != role).cloned().collect();
+        drop(roles);
+        self.has_changed();
+        true
+    }
+
     fn has_changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }

@@ -114,6 +114,12 @@ impl Node {
         self.core().add_role(role)
     }
 
+    /// Takes a role back, as when nothing offers it any more; says whether the node had it. Whoever keeps the node announced
+    /// learns of it, as of a new one.
+    pub fn remove_role(&self, role: &RoleName) -> bool {
+        self.core().remove_role(role)
+    }
+
     /// Counts how often the node's roles or addresses have changed, for whoever announces them. It ends with the node.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.core().changes.subscribe()

@@ -21,7 +21,10 @@ pub(super) fn answer(doing: &'static str, key: &[u8], error: &EngineError) -> St
         StoreError::Damaged | StoreError::Storage | StoreError::Internal | StoreError::NewerFormat { .. } => {
             tracing::error!(doing, key = %key.escape_ascii(), cause = %Chain(error), "the store failed");
         }
-        StoreError::StoreFull { .. } | StoreError::DiskFull | StoreError::StoredValueTooLarge { .. } => {
+        StoreError::StoreFull { .. }
+        | StoreError::DiskFull
+        | StoreError::ReadOnly
+        | StoreError::StoredValueTooLarge { .. } => {
             tracing::warn!(doing, key = %key.escape_ascii(), cause = %Chain(error), "the store refused");
         }
         _ => {}
@@ -65,6 +68,7 @@ fn of_write(error: &WriteError) -> StoreError {
         }
         WriteError::StoreFull(Full::Disk) => StoreError::DiskFull,
         WriteError::Upload(cause) => of_upload(*cause),
+        WriteError::StoreFull(Full::ReadOnly) => StoreError::ReadOnly,
         WriteError::Storage(cause) => of_storage(cause),
     }
 }

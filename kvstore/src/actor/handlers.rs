@@ -18,13 +18,14 @@ use super::{
     answers::answer,
     reads::{Reading, Reads},
     scans::Scans,
+    watching::Watchers,
 };
 use crate::{
     engine::{Engine, EngineError, EngineOptions},
     messages::{
         Apply, Backup, Compact, Condition, Get, GetLimits, GetMany, List, Put, PutDone, PutWith, ReadBegin,
         ReadPart, Remove, RemoveDone, RemoveIf, Stat, StatKey, StoreError, StoreLimits, UploadAbort,
-        UploadBegin, UploadFinish, UploadPart, Value, Verify,
+        UploadBegin, UploadFinish, UploadPart, Value, Verify, Watch,
     },
     store::{self, Applied, MAX_KEY_BYTES, Store, Stored, Write},
 };
@@ -47,6 +48,7 @@ pub struct KvStore {
     engine: Engine,
     pub(super) reads: Reads,
     pub(super) scans: Scans,
+    watchers: Watchers,
     limits: StoreLimits,
     stage: Stage,
 }
@@ -66,15 +68,22 @@ impl KvStore {
     pub fn new(store: Store, options: &EngineOptions) -> io::Result<Self> {
         let whole_bytes = store.options().value_limits().whole_bytes;
         let limits = StoreLimits { max_key_bytes: MAX_KEY_BYTES as u64, max_value_bytes: whole_bytes as u64 };
+        let committed = store.committed();
         let engine = Engine::start(store, options)?;
         let reads = Reads::new(engine.clone(), whole_bytes);
         let scans = Scans::new(engine.clone());
-        Ok(Self { engine, reads, scans, limits, stage: Stage::Open })
+        let watchers = Watchers::new(reads.clone(), committed);
+        Ok(Self { engine, reads, scans, watchers, limits, stage: Stage::Open })
     }
 
     /// The engine, through which the store can be used, and closed, without the actor.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Those who watch.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// Starts the actor on this thread, to be exported with all the messages it takes.
@@ -96,6 +105,7 @@ impl KvStore {
             .message::<List>()
             .message::<StatKey>()
             .message::<Stat>()
+            .message::<Watch>()
             .message::<Verify>()
             .message::<Backup>()
             .message::<Compact>()

@@ -69,6 +69,7 @@ fn store_stat(status: &Status) -> StoreStat {
         None => Fullness::HasRoom,
         Some(Full::MaxSize { .. }) => Fullness::AtMaxSize,
         Some(Full::Disk) => Fullness::DiskFull,
+        Some(Full::ReadOnly) => Fullness::ReadOnly,
     };
     let durability = match status.durability {
         store::Durability::Sync => Durability::Sync,
@@ -88,5 +89,7 @@ fn store_stat(status: &Status) -> StoreStat {
         max_readers: status.max_readers,
         full,
         durability,
+        changes: status.changes,
+        first_change: status.first_change,
     }
 }

@@ -7,9 +7,12 @@ mod answers;
 mod handlers;
 mod looks;
 mod many;
+mod places;
 mod reads;
 mod scans;
 mod streams;
 mod upkeep;
+mod waiters;
+mod watching;
 
 pub use handlers::{ACTOR, KvStore};

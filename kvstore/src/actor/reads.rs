@@ -10,7 +10,7 @@ use super::answers::answer;
 use crate::{
     engine::{Engine, EngineError, Pending},
     messages::{Part, Value, Values},
-    store::{Entry, MAX_PART_BYTES, ReadError},
+    store::{Attached, ChangesError, ChangesPage, ChangesQuery, Entry, MAX_PART_BYTES, ReadError},
 };
 
 /// What the values of all answers may take until they are written to their connections; one of the longest is always
@@ -90,6 +90,28 @@ impl Reads {
                 }
             }
         })
+    }
+
+    /// Has changes read, with values as far as they are short; what they take comes with them.
+    pub(super) async fn changes(
+        &self,
+        mut query: ChangesQuery,
+        values: bool,
+    ) -> Result<Result<(ChangesPage, Option<OwnedSemaphorePermit>), ChangesError>, EngineError> {
+        let mut room = None;
+        if values {
+            query.values_bytes = Some(EXPECTED_BYTES);
+            room = Some(self.room_for(EXPECTED_BYTES).await?);
+        }
+        let found = self.engine.try_query(move |store| Ok::<_, EngineError>(store.changes(&query)))?.await?;
+        Ok(found.map(|page| {
+            let values = page.changes.iter().map(|(_, attached)| match attached {
+                Attached::Value(value) => value.len(),
+                _ => 0,
+            });
+            let bytes = values.sum();
+            (page, room.as_mut().filter(|_| bytes > FREE_BYTES).and_then(|room| room.split(bytes)))
+        }))
     }
 
     fn query_many(&self, keys: &Arc<[Bytes]>, limit_bytes: usize) -> Result<Pending<Values>, EngineError> {

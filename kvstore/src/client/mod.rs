@@ -8,9 +8,11 @@ mod many;
 mod options;
 mod put_stream;
 mod upkeep;
+mod watch;
 mod window;
 
 pub use error::ClientError;
 pub use get_stream::ValueStream;
 pub use handle::{Client, put_time};
 pub use options::PutOptions;
+pub use watch::{Position, WatchError, WatchFrom, Watching};

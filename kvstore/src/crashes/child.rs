@@ -19,7 +19,8 @@ use tokio::task::LocalSet;
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::failpoint::{self, Moment};
 use crate::store::{
-    Applied, Condition, Durability, OpenError, ReadError, Store, StoreOptions, Together, Write, WriteError,
+    Applied, BackupError, Condition, Durability, OpenError, ReadError, Store, StoreOptions, Together, Write,
+    WriteError,
 };
 
 const DIRECTORY: &str = "STORE_TEST_DIRECTORY";
@@ -295,6 +296,7 @@ async fn upkeep(seed: u64, directory: PathBuf, engine: Engine, output: Rc<Output
             let backup = move |store: &Store| Ok::<_, EngineError>(store.backup(&path));
             match engine.try_job(backup).unwrap().await {
                 Ok(Ok(done)) => Ok(format!("backup {name} {}", done.revision)),
+                Ok(Err(BackupError::GivenUp)) => Ok("given up".to_owned()),
                 Ok(Err(error)) => Ok(format!("no backup: {}", all_causes(&error))),
                 Err(error) => Err(error),
             }

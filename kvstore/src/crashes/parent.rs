@@ -39,6 +39,8 @@ impl Said {
             self.required = self.answers.len();
         } else if line == "compacted" {
             self.compactions += 1;
+        } else if line == "given up" {
+            // A backup that held up writes.
         } else if let Some(backup) = line.strip_prefix("backup ") {
             let (name, revision) = backup.split_once(' ').ok_or(line)?;
             self.backups.push((name.to_owned(), revision.parse().map_err(|_| line)?));

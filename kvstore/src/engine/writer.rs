@@ -28,8 +28,10 @@ pub(super) fn run(
 ) {
     let max_writes = options.max_batch_writes.max(1);
     let mut requests = Vec::new();
+    let mut expected = 1;
     // While a commit runs, the writes for the next one gather in the queue: that is the group commit.
-    while wait(&mut queue, &mut requests, max_writes) > 0 {
+    while wait(&mut queue, &mut requests, max_writes, expected) > 0 {
+        expected = requests.len();
         let mut batch = Batch::default();
         for request in requests.drain(..) {
             if batch.bytes.saturating_add(request.write.bytes()) > options.max_batch_bytes {
@@ -45,11 +47,29 @@ pub(super) fn run(
 /// next soon after the answer, and to wake a thread then takes a good part of the time of a commit.
 const LINGER: Duration = Duration::from_micros(200);
 
-/// Takes what waits, or else the next that comes; says how many those are, none when there will be no more.
-fn wait(queue: &mut mpsc::Receiver<WriteRequest>, into: &mut Vec<WriteRequest>, most: usize) -> usize {
-    let until = Instant::now() + LINGER;
-    while queue.is_empty() && !queue.is_closed() && Instant::now() < until {
+/// How long nothing may come while more is expected. Those whose writes were just answered send their next ones one after
+/// the other: without this the first of them would have a commit of its own, and all others wait for two.
+const QUIET: Duration = Duration::from_micros(50);
+
+/// Takes what waits, or else the next that comes; says how many those are, none when there will be no more. As many as the
+/// last commit had are waited for, as long as they come.
+fn wait(
+    queue: &mut mpsc::Receiver<WriteRequest>,
+    into: &mut Vec<WriteRequest>,
+    most: usize,
+    expected: usize,
+) -> usize {
+    let began = Instant::now();
+    let (mut count, mut came_at) = (queue.len(), began);
+    while count < expected.min(most) && !queue.is_closed() {
+        let now = Instant::now();
+        if now >= began + LINGER || (count > 0 && now >= came_at + QUIET) {
+            break;
+        }
         std::thread::yield_now();
+        if queue.len() > count {
+            (count, came_at) = (queue.len(), now);
+        }
     }
     queue.blocking_recv_many(into, most)
 }

@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The disk has no room left. Reads and removes go on.
     #[error("the store is full: there is no room left on its disk")]
     DiskFull,
+    /// The store's file system takes no writes, as it does after an error of its disk. Reads go on.
+    #[error("the store takes no writes: its file system is read-only")]
+    ReadOnly,
     /// What is stored under the key is not what was written. Other keys are not affected.
     #[error("the stored record is damaged")]
     Damaged,
@@ -168,6 +171,7 @@ impl From<StoreError> for Coded {
             StoreError::Conflict { current } => (4, u64::from(current.is_some()), current.unwrap_or(0)),
             StoreError::StoreFull { limit } => (5, limit, 0),
             StoreError::DiskFull => (6, 0, 0),
+            StoreError::ReadOnly => (40, 0, 0),
             StoreError::Damaged => (7, 0, 0),
             StoreError::NewerFormat { found, supported } => (8, found, supported),
             StoreError::Overloaded => (9, 0, 0),
@@ -200,6 +204,7 @@ impl From<Coded> for StoreError {
             4 => Self::Conflict { current: (first != 0).then_some(second) },
             5 => Self::StoreFull { limit: first },
             6 => Self::DiskFull,
+            40 => Self::ReadOnly,
             7 => Self::Damaged,
             8 => Self::NewerFormat { found: first, supported: second },
             9 => Self::Overloaded,
@@ -249,6 +254,7 @@ mod tests {
             (StoreError::Conflict { current: Some(9) }, vec![4, 1, 9]),
             (StoreError::StoreFull { limit: 7 }, vec![5, 7, 0]),
             (StoreError::DiskFull, vec![6, 0, 0]),
+            (StoreError::ReadOnly, vec![40, 0, 0]),
             (StoreError::Damaged, vec![7, 0, 0]),
             (StoreError::NewerFormat { found: 2, supported: 1 }, vec![8, 2, 1]),
             (StoreError::Overloaded, vec![9, 0, 0]),

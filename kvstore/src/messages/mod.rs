@@ -18,6 +18,7 @@
 //! | [`List`] | `kvstore.list` | codec | codec |
 //! | [`StatKey`] | `kvstore.stat-key` | codec | codec |
 //! | [`Stat`] | `kvstore.stat` | codec | codec |
+//! | [`Watch`] | `kvstore.changes` | codec | by hand: see there |
 //! | [`Verify`] | `kvstore.verify` | codec | codec |
 //! | [`Backup`] | `kvstore.backup` | codec | codec |
 //! | [`Compact`] | `kvstore.compact` | codec | codec |
@@ -43,6 +44,7 @@ mod remove_if;
 mod stat;
 mod upload;
 mod verify;
+mod watch;
 mod wire;
 
 pub use apply::{Apply, ApplyRefused, Done, Op};
@@ -62,3 +64,6 @@ pub use remove_if::RemoveIf;
 pub use stat::{Durability, Fullness, KeyStat, Stat, StatKey, StoreStat, StoredAs};
 pub use upload::{UploadAbort, UploadBegin, UploadBegun, UploadFinish, UploadPart, UploadPartDone};
 pub use verify::{DamagedKey, VerifiedPart, Verify};
+pub use watch::{
+    Attached, Change, ChangeKind, Changes, MAX_WAIT_MS, MAX_WATCHES, MAX_WATCHES_OF_ONE, Watch, WatchRefused,
+};

@@ -82,6 +82,10 @@ pub struct StoreStat {
     pub full: Fullness,
     /// When a write is answered.
     pub durability: Durability,
+    /// How many changes are kept for those who watch.
+    pub changes: u64,
+    /// The first revision whose change is kept; the next one that will be given out where there is none.
+    pub first_change: u64,
 }
 
 /// What is full.
@@ -95,6 +99,8 @@ pub enum Fullness {
     AtMaxSize,
     /// The disk has no room left.
     DiskFull,
+    /// The file system takes no writes.
+    ReadOnly,
     /// A newer server's.
     Other(u64),
 }
@@ -153,6 +159,7 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             Fullness::HasRoom => 0,
             Fullness::AtMaxSize => 1,
             Fullness::DiskFull => 2,
+            Fullness::ReadOnly => 3,
             Fullness::Other(number) => number,
         };
         let (durability, interval_ms) = match stat.durability {
@@ -175,6 +182,8 @@ impl From<StoreStat> for Vec<(u16, u64)> {
             (11, full),
             (12, durability),
             (13, interval_ms),
+            (14, stat.changes),
+            (15, stat.first_change),
         ]
     }
 }
@@ -200,11 +209,14 @@ impl From<Vec<(u16, u64)>> for StoreStat {
                         0 => Fullness::HasRoom,
                         1 => Fullness::AtMaxSize,
                         2 => Fullness::DiskFull,
+                        3 => Fullness::ReadOnly,
                         other => Fullness::Other(other),
                     }
                 }
                 12 => durability = value,
                 13 => interval_ms = value,
+                14 => stat.changes = value,
+                15 => stat.first_change = value,
                 _ => {}
             }
         }
@@ -268,11 +280,13 @@ mod tests {
             max_readers: 110,
             full: Fullness::DiskFull,
             durability: Durability::Interval { ms: 113 },
+            changes: 114,
+            first_change: 115,
         };
         Stat::encode_result(&Ok(stat.clone()), &mut out).unwrap();
-        let mut expected = vec![0, 13];
+        let mut expected = vec![0, 15];
         expected.extend((1..=10).flat_map(|number| [number, 100 + number]));
-        expected.extend([11, 2, 12, 1, 13, 113]);
+        expected.extend([11, 2, 12, 1, 13, 113, 14, 114, 15, 115]);
         assert_eq!(out[..], expected);
         assert_eq!(Stat::decode_result(&out.freeze()).unwrap(), Ok(stat));
     }

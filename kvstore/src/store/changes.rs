@@ -15,9 +15,9 @@ use super::change::{self, Change, ChangeKind};
 use super::environment::Tables;
 use super::error::{KeyError, ReadError, StorageError};
 use super::handle::{Store, read_record};
-use super::history::History;
 use super::options::{MAX_KEY_BYTES, StoreOptions};
 use super::record::Header;
+use crate::history::History;
 
 /// The most changes of one page.
 pub const MAX_PAGE_CHANGES: usize = 1000;

@@ -34,6 +34,7 @@ impl Store {
         done.map_err(|failure| match failure {
             Failure::Storage(error) => WriteError::Storage(error),
             Failure::DiskFull | Failure::MapFull => WriteError::StoreFull(Full::Disk),
+            Failure::ReadOnly => WriteError::StoreFull(Full::ReadOnly),
         })
     }
 }

@@ -355,6 +355,19 @@ impl Environment {
     }
 }
 
+/// Makes a database with nothing in it, as a file of which only the caller knows.
+pub(super) fn create_database(path: &Path) -> Result<(), heed::Error> {
+    let mut options = EnvOpenOptions::new();
+    #[expect(unsafe_code, reason = "nobody else writes the file, or knows of it")]
+    // SAFETY: the map is undefined when the file is changed, and the lock is there for others. There are none.
+    let env = unsafe {
+        options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK);
+        options.open(path)?
+    };
+    env.prepare_for_closing().wait();
+    Ok(())
+}
+
 /// Runs `body` in a read transaction of a copy, of which only the caller knows.
 pub(super) fn read_copy<R>(
     path: &Path,

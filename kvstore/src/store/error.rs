@@ -188,6 +188,17 @@ pub enum Full {
     },
     /// The file system has no room left, or the quota is used up.
     Disk,
+    /// The file system takes no writes at all, as it does after an error of its disk.
+    ReadOnly,
+}
+
+impl Full {
+    fn effect(self) -> &'static str {
+        match self {
+            Self::MaxSize { .. } | Self::Disk => "the store is full",
+            Self::ReadOnly => "the store takes no writes",
+        }
+    }
 }
 
 impl std::fmt::Display for Full {
@@ -197,6 +208,7 @@ impl std::fmt::Display for Full {
                 write!(formatter, "it has reached its maximum of {max_size_bytes} bytes")
             }
             Self::Disk => formatter.write_str("there is no room left on its disk"),
+            Self::ReadOnly => formatter.write_str("its file system is read-only"),
         }
     }
 }
@@ -237,8 +249,8 @@ pub enum WriteError {
     /// read is remembered: tried again, it gets further.
     #[error("the records that the conditions are about are too much to read at once")]
     TooMuchToCheck,
-    /// There is no room. Reads and removes go on.
-    #[error("the store is full: {0}")]
+    /// There is no room. Reads and removes go on; only reads on a file system that is read-only.
+    #[error("{}: {}", .0.effect(), .0)]
     StoreFull(Full),
     /// The step of writing a value part by part does not fit.
     #[error(transparent)]

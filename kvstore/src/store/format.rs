@@ -7,7 +7,7 @@ use heed::RwTxn;
 
 use super::environment::Table;
 use super::error::OpenError;
-use super::history::History;
+use crate::history::History;
 
 /// The version of the store's layout that this code writes, and the newest that it opens.
 ///

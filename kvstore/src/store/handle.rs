@@ -1,5 +1,6 @@
 //! The store itself: opening a directory, reading, and writing in batches that find room.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +17,6 @@ use super::compression::{agreed_bytes, expand};
 use super::environment::{Environment, Tables};
 use super::error::{Full, OpenError, ReadError, StorageError, WriteError, check_key};
 use super::expiry::has_ended;
-use super::history::History;
 use super::lock::DirectoryLock;
 use super::opening::{create_directory, is_full_disk, open_environment, sync_directory};
 use super::options::StoreOptions;
@@ -26,6 +26,7 @@ use super::record::{Codec, Header, RecordError};
 use super::stream::gather;
 use super::synced;
 use super::write::{Applied, Prepared, Stored, Write};
+use crate::history::History;
 
 const BALLAST_FILE: &str = "reserve";
 
@@ -110,6 +111,8 @@ pub(super) enum Revisions {
 pub(super) enum Failure {
     MapFull,
     DiskFull,
+    /// The file system has become read-only.
+    ReadOnly,
     Storage(StorageError),
 }
 
@@ -407,7 +410,11 @@ impl Inner {
         let Some(now) = last else { return };
         let before = std::mem::replace(&mut *self.full(), now);
         match (before, now) {
+            (None | Some(Full::MaxSize { .. } | Full::Disk), Some(why @ Full::ReadOnly)) => {
+                tracing::error!(%why, "the store takes no writes: reads go on");
+            }
             (None, Some(why)) => tracing::warn!(%why, "the store is full: reads and removes go on"),
+            (Some(Full::ReadOnly), None) => tracing::info!("the store takes writes again"),
             (Some(_), None) => tracing::info!("the store has room again"),
             _ => {}
         }
@@ -419,6 +426,9 @@ impl Inner {
             Ok(done) => results.extend(done),
             Err(Failure::Storage(error)) => {
                 results.extend(writes.iter().map(|_| Err(WriteError::Storage(error.clone()))));
+            }
+            Err(Failure::ReadOnly) => {
+                results.extend(writes.iter().map(|_| Err(WriteError::StoreFull(Full::ReadOnly))));
             }
             Err(Failure::MapFull | Failure::DiskFull) if writes.len() > 1 => {
                 let (first, second) = writes.split_at(writes.len() / 2);
@@ -468,7 +478,7 @@ impl Inner {
                 Failure::DiskFull if only_removes => self.make_room_on_disk(writer),
                 // What is freed is used before the file has to grow.
                 Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
-                Failure::Storage(_) => return Err(failure),
+                Failure::ReadOnly | Failure::Storage(_) => return Err(failure),
             };
             if !may_retry {
                 if !only_removes || writes.len() > 1 || keep == Keep::Nothing {
@@ -526,7 +536,7 @@ impl Inner {
         match settled.map_err(|error| self.failure(error)) {
             Ok(()) => Ok(true),
             Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
-            Err(storage) => Err(storage),
+            Err(other) => Err(other),
         }
     }
 
@@ -543,6 +553,7 @@ impl Inner {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
             heed::Error::Io(cause) if is_full_disk(&self.directory, &cause) => Failure::DiskFull,
+            heed::Error::Io(cause) if cause.kind() == ErrorKind::ReadOnlyFilesystem => Failure::ReadOnly,
             other => Failure::Storage(StorageError::of_heed("commit", other)),
         }
     }

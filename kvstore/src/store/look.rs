@@ -7,6 +7,7 @@ use heed::RoTxn;
 
 use super::KeyError;
 use super::apply::last_revision;
+use super::changes::first_kept;
 use super::environment::Tables;
 use super::error::{Full, ReadError, StorageError, check_key};
 use super::expiry::{count_ended, has_ended, record_has_ended};
@@ -106,6 +107,10 @@ pub struct Status {
     pub full: Option<Full>,
     /// When a write is answered.
     pub durability: Durability,
+    /// How many changes are kept.
+    pub changes: u64,
+    /// The first revision whose change is kept; the next one that will be given out where there is none.
+    pub first_change: u64,
 }
 
 /// How many keys there are, and the last revision that was given to a write.
@@ -176,9 +181,10 @@ impl Store {
                 used_pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
             }
             let (entries, revision) = count(transaction, tables, now_ms)?;
-            Ok((entries, revision, used_pages as u64))
+            let changes = (tables.changes.len(transaction)?, first_kept(transaction, tables)?);
+            Ok((entries, revision, used_pages as u64, changes))
         });
-        let (entries, revision, used_pages) = read.flatten().map_err(failed)?;
+        let (entries, revision, used_pages, (changes, first_change)) = read.flatten().map_err(failed)?;
         Ok(Status {
             entries,
             revision,
@@ -192,6 +198,8 @@ impl Store {
             max_readers: sizes.max_readers,
             full: self.full(),
             durability: options.durability,
+            changes,
+            first_change,
         })
     }
 

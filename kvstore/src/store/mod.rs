@@ -20,7 +20,6 @@ mod expiry;
 mod files;
 mod format;
 mod handle;
-mod history;
 mod lock;
 mod look;
 mod meta_page;
@@ -52,7 +51,6 @@ pub use error::{Full, KeyError, OpenError, ReadError, StorageError, UploadError,
 pub use expiry::COLLECTED_AT_ONCE;
 pub use format::STORE_VERSION;
 pub use handle::{Entry, Store};
-pub use history::{History, NoHistory};
 pub use look::{Listed, MAX_PAGE_KEYS, Meta, Page, Status};
 pub(crate) use options::ValueLimits;
 pub use options::{

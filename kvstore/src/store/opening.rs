@@ -1,15 +1,19 @@
 //! What comes before a store is open: its directory, and an environment in the version of this code.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::ballast::Ballast;
-use super::environment::Environment;
+use super::environment::{self, DATA_FILE, Environment};
 use super::error::OpenError;
 use super::files;
 use super::format;
-use super::history::History;
 use super::options::StoreOptions;
+use crate::history::History;
+
+/// The database until it is whole.
+const NEW_FILE: &str = "data.mdb.new";
 
 /// A file system with fewer free bytes than this counts as full when LMDB's write was cut short.
 const FULL_DISK_BYTES: u64 = 1 << 20;
@@ -25,8 +29,10 @@ pub(super) fn open_environment(
 ) -> Result<(Environment, bool, History), OpenError> {
     let mut map_bytes = options.initial_map();
     loop {
-        let opened = Environment::open(directory, map_bytes, |meta, transaction| {
-            format::settle(meta, transaction, directory, is_another)
+        let opened = make_database(directory).and_then(|()| {
+            Environment::open(directory, map_bytes, |meta, transaction| {
+                format::settle(meta, transaction, directory, is_another)
+            })
         });
         match opened {
             Ok((environment, history)) => {
@@ -40,6 +46,26 @@ pub(super) fn open_environment(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Makes the database where there is none: beside its place, to be moved there when it is whole and on disk. LMDB would make
+/// it in its place, and one of which a loss of power leaves a part never opens.
+fn make_database(directory: &Path) -> Result<(), OpenError> {
+    let (path, new) = (directory.join(DATA_FILE), directory.join(NEW_FILE));
+    if path.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    // What is left of another attempt is emptied.
+    let made = files::create_file(&new).and_then(|file| {
+        environment::create_database(&new).map_err(|error| match error {
+            heed::Error::Io(cause) => cause,
+            other => io::Error::other(other),
+        })?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        files::sync_directory(directory)
+    });
+    made.map_err(|source| OpenError::Io { what: "data file", path, source })
 }
 
 pub(super) fn is_full_disk(directory: &Path, error: &io::Error) -> bool {

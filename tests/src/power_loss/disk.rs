@@ -53,7 +53,8 @@ pub enum Event {
 /// When the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// At the change of this number: those of data, names and lengths, and syncs.
+    /// At the change of this number: those of data, names and lengths, and syncs. A write that goes on where the last one
+    /// has ended counts as one with it.
     AtChange(u64),
     /// When this many lines have been said.
     AtLine(u64),
@@ -112,6 +113,8 @@ pub(super) struct Disk {
     is_on: bool,
     cut: Option<Cut>,
     changes: u64,
+    /// The file that was written last, and where that ended.
+    written_to: Option<(u64, usize)>,
     lines: u64,
     events: Vec<Event>,
     ignores_syncs: bool,
@@ -128,6 +131,7 @@ impl Disk {
             is_on: true,
             cut: None,
             changes: 0,
+            written_to: None,
             lines: 0,
             events: Vec::new(),
             ignores_syncs: false,
@@ -350,6 +354,9 @@ impl Disk {
             return Ok(());
         }
         self.content(file)?.write(at, bytes);
+        if self.written_to.replace((file, at + bytes.len())) == Some((file, at)) {
+            return Ok(());
+        }
         self.changed()
     }
 

@@ -163,12 +163,17 @@ fn sweep() {
         let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
         let maker = maker.and_then(|maker| Pid::from_raw(maker.parse().ok()?));
         let Some(maker) = maker else { continue };
-        if test_kill_process(maker).is_err()
-            && let Err(cause) = unmount(entry.path(), UnmountFlags::DETACH)
-                .map_err(io::Error::from)
-                .and_then(|()| fs::remove_dir(entry.path()))
+        if test_kill_process(maker).is_ok() {
+            continue;
+        }
+        let place = entry.path();
+        // It may not be mounted any more, and others may sweep too.
+        let unmounted = unmount(&place, UnmountFlags::DETACH);
+        if let Err(cause) = fs::remove_dir(&place)
+            && cause.kind() != io::ErrorKind::NotFound
         {
-            eprintln!("{} is left behind: {cause}", entry.path().display());
+            let cause = unmounted.map_or_else(io::Error::from, |()| cause);
+            eprintln!("{} is left behind: {cause}", place.display());
         }
     }
 }

@@ -28,9 +28,6 @@ use crate::{
 /// How much is written at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// What a message has beside one value, at most.
-const MESSAGE_OVERHEAD_BYTES: u64 = 64 << 10;
-
 /// Writes the entries as lines of JSON
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -84,10 +81,11 @@ pub(in super::super) fn execute(args: &Args, settings: &Settings) -> Outcome {
         let header = Header { revision: Some(stat.revision), prefix: prefix.bytes().to_vec() };
         let mut output = Pieces::begin(&args.output.output)?;
         let seen = Seen::default();
+        let is_file = output.is_file();
         let work = async {
             tokio::select! {
                 written = write_all(&server, &header, &mut output, &seen) => written,
-                _ = signal::ctrl_c() => Err(interrupted(&args.output, &seen)),
+                _ = signal::ctrl_c() => Err(interrupted(is_file, &seen)),
             }
         };
         match progress::showing(async || seen.text(total), work).await {
@@ -102,8 +100,7 @@ pub(in super::super) fn execute(args: &Args, settings: &Settings) -> Outcome {
 }
 
 async fn write_all(server: &Server, header: &Header, output: &mut Pieces, seen: &Seen) -> Outcome {
-    let max_value_bytes = server.max_value_bytes().saturating_sub(MESSAGE_OVERHEAD_BYTES);
-    let mut pages = Pages::begin(server.client.clone(), &header.prefix, max_value_bytes);
+    let mut pages = Pages::begin(server.client.clone(), &header.prefix, server.max_whole_value_bytes());
     let mut writer = Writer::new(header);
     let failed = |why| server.failure(&why, &Key::of(header.prefix.clone()));
     while let Some(found) = pages.next().await.map_err(failed)? {
@@ -130,13 +127,13 @@ async fn write_all(server: &Server, header: &Header, output: &mut Pieces, seen: 
     seen.write(&mut writer, output).await
 }
 
-fn interrupted(output: &Output, seen: &Seen) -> Failure {
+fn interrupted(is_file: bool, seen: &Seen) -> Failure {
     let entries = human::counted(seen.entries.get(), "entry", "entries");
     let what = format_args!("interrupted after {entries}");
-    Failure::new(Code::Failed, what).advise(if files::is_standard(&output.output) {
-        "what was written has no last line, and an import notices that"
-    } else {
+    Failure::new(Code::Failed, what).advise(if is_file {
         "no file was written"
+    } else {
+        "what was written has no last line, and an import notices that"
     })
 }
 

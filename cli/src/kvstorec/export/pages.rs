@@ -14,7 +14,10 @@ use kvstore::{
 };
 use tokio::task::JoinHandle;
 
-use super::super::lines::{Entry, LeftOut};
+use super::super::{
+    lines::{Entry, LeftOut},
+    store::unless_overloaded,
+};
 
 /// How many keys are asked for at once.
 const PAGE_KEYS: u32 = 1000;
@@ -178,7 +181,7 @@ fn list(client: &Client, prefix: &Bytes, after: Bytes) -> Answer<Listed> {
     let (client, prefix) = (client.clone(), prefix.clone());
     Answer::begin(async move {
         let asked_at_ms = now_ms();
-        let page = client.list(&prefix, &after, PAGE_KEYS).await?;
+        let page = unless_overloaded(async || client.list(&prefix, &after, PAGE_KEYS).await).await?;
         Ok(Listed { page, asked_at_ms })
     })
 }
@@ -192,10 +195,11 @@ async fn read(client: &Client, wanted: Vec<Wanted>, max_value_bytes: u64) -> Res
         if let [only] = &wanted[..]
             && only.value_bytes > max_value_bytes
         {
-            found.push(too_long(only, only.value_bytes));
+            found.push(too_long(only));
             continue;
         }
-        match client.get_many(wanted.iter().map(|wanted| &wanted.key)).await {
+        let keys = || wanted.iter().map(|wanted| &wanted.key);
+        match unless_overloaded(async || client.get_many(keys()).await).await {
             Ok(values) => {
                 for (wanted, value) in wanted.into_iter().zip(values) {
                     found.push(judge(client, wanted, value).await?);
@@ -206,7 +210,7 @@ async fn read(client: &Client, wanted: Vec<Wanted>, max_value_bytes: u64) -> Res
                 todo.extend([second, wanted]);
             }
             Err(why) if is_too_much(&why) => {
-                found.extend(wanted.iter().map(|only| too_long(only, only.value_bytes)));
+                found.extend(wanted.iter().map(too_long));
             }
             Err(other) => return Err(other),
         }
@@ -218,13 +222,28 @@ async fn read(client: &Client, wanted: Vec<Wanted>, max_value_bytes: u64) -> Res
 fn is_too_much(why: &ClientError) -> bool {
     matches!(
         why,
-        ClientError::Store(StoreError::AnswerTooLarge { .. } | StoreError::ValueTooLarge { .. })
-            | ClientError::Call(CallError::Failed(CallFailure::ReplyTooLarge))
+        ClientError::Store(
+            StoreError::AnswerTooLarge { .. }
+                | StoreError::ValueTooLarge { .. }
+                | StoreError::StoredValueTooLarge { .. },
+        ) | ClientError::Call(CallError::Failed(CallFailure::ReplyTooLarge))
     )
 }
 
-fn too_long(wanted: &Wanted, bytes: u64) -> Found {
+fn too_long(wanted: &Wanted) -> Found {
+    let bytes = wanted.value_bytes;
     wanted.left_out(format!("its {bytes} bytes are more than an export takes: use `kvstorec get`"))
+}
+
+/// What cannot be read is left out where that is for the sake of what is stored; all else ends the export.
+fn left_out(wanted: &Wanted, why: ClientError) -> Result<Found, ClientError> {
+    match why {
+        why if is_too_much(&why) => Ok(too_long(wanted)),
+        ClientError::Store(why @ (StoreError::Damaged | StoreError::NewerFormat { .. })) => {
+            Ok(wanted.left_out(why.to_string()))
+        }
+        other => Err(other),
+    }
 }
 
 async fn judge(
@@ -235,13 +254,7 @@ async fn judge(
     for _ in 0..MAX_LOOKS {
         let value_now = match value {
             Ok(None) => return Ok(Found::Gone),
-            Err(
-                why @ (StoreError::AnswerTooLarge { bytes, .. } | StoreError::ValueTooLarge { bytes, .. }),
-            ) => {
-                tracing::debug!(%why, "a value is left out");
-                return Ok(too_long(&wanted, bytes));
-            }
-            Err(why) => return Ok(wanted.left_out(why.to_string())),
+            Err(why) => return left_out(&wanted, why.into()),
             Ok(Some(value_now)) => value_now,
         };
         if wanted.revision == Some(value_now.revision) {
@@ -249,10 +262,9 @@ async fn judge(
         }
         // It was put anew since it was listed: with how much time is to be seen.
         let asked_at_ms = now_ms();
-        let stat = match client.stat_key(&wanted.key).await {
+        let stat = match unless_overloaded(async || client.stat_key(&wanted.key).await).await {
             Ok(stat) => stat,
-            Err(ClientError::Store(why)) => return Ok(wanted.left_out(why.to_string())),
-            Err(other) => return Err(other),
+            Err(why) => return left_out(&wanted, why),
         };
         let Some(stat) = stat else { return Ok(Found::Gone) };
         wanted.revision = Some(stat.revision);
@@ -260,24 +272,14 @@ async fn judge(
         if stat.revision == value_now.revision {
             return Ok(wanted.entry(value_now));
         }
-        value = match client.get(&wanted.key).await {
+        wanted.value_bytes = stat.value_bytes;
+        value = match unless_overloaded(async || client.get(&wanted.key).await).await {
             Ok(value) => Ok(value),
-            Err(ClientError::Store(why)) => Err(why),
-            Err(why) if is_too_much(&why) => return Ok(too_long(&wanted, stat.value_bytes)),
-            Err(other) => return Err(other),
+            Err(why) => return left_out(&wanted, why),
         };
     }
     Ok(wanted.left_out("it changes too fast to be read together with its time to live"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_counted_from_when_it_was_asked_about() {
-        assert_eq!(ends_at(None, 7), None);
-        assert_eq!(ends_at(Some(3), 7), Some(10));
-        assert_eq!(ends_at(Some(u64::MAX), 7), Some(u64::MAX));
-    }
-}
+mod tests;

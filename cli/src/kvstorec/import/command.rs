@@ -72,7 +72,8 @@ struct Done {
 
 pub(in super::super) fn execute(args: &Args, settings: &Settings) -> Outcome {
     with_server(&args.reach, settings, async |server| {
-        let limits = server.client.limits().await.map_err(|why| server.failure(&why, &Key::default()))?;
+        let mut limits = server.client.limits().await.map_err(|why| server.failure(&why, &Key::default()))?;
+        limits.max_value_bytes = limits.max_value_bytes.min(server.max_whole_value_bytes());
         let input = Input::open(&args.input.input, limits.max_value_bytes)?;
         let done = if args.dry_run {
             let checked = checked(&input, limits, args).await?;

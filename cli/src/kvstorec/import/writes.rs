@@ -9,15 +9,13 @@ use kvstore::{
 };
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{super::lines::Entry, input::Numbered};
+use super::{
+    super::{lines::Entry, store::unless_overloaded},
+    input::Numbered,
+};
 
 /// How many batches are under way at most.
 const WINDOW_BATCHES: usize = 4;
-
-/// How often a batch is tried that meets an overloaded store, and how long is waited before it is tried again: twice as
-/// long each time.
-const MAX_TRIES: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How entries are written.
 #[derive(Clone)]
@@ -162,10 +160,7 @@ impl Way {
 
     async fn together(&self, ops: &[Op]) -> Result<(), ClientError> {
         let client = self.client_for(ops.iter().map(|op| value(op).len()).sum());
-        let is_overloaded = |why: &ClientError| {
-            matches!(why, ClientError::Apply(ApplyRefused { why: StoreError::Overloaded, .. }))
-        };
-        unless_overloaded(is_overloaded, async || client.apply(ops.to_vec()).await.map(drop)).await
+        unless_overloaded(async || client.apply(ops.to_vec()).await.map(drop)).await
     }
 
     /// Puts each where there is no such key; says how many were there.
@@ -174,10 +169,8 @@ impl Way {
         for (index, op) in ops.into_iter().enumerate() {
             let client = self.client_for(value(&op).len());
             puts.spawn_local(async move {
-                let put = async || put_if_absent(&client, &op).await;
-                let is_overloaded =
-                    |why: &ClientError| matches!(why, ClientError::Store(StoreError::Overloaded));
-                unless_overloaded(is_overloaded, put).await.map_err(|why| (index, why))
+                let put = unless_overloaded(async || put_if_absent(&client, &op).await);
+                put.await.map_err(|why| (index, why))
             });
         }
         let mut kept = 0;
@@ -193,22 +186,6 @@ impl Way {
         }
         first_failure.map_or(Ok(kept), Err)
     }
-}
-
-/// Tries again, for some time, what an overloaded store refuses.
-async fn unless_overloaded<T>(
-    is_overloaded: impl Fn(&ClientError) -> bool,
-    call: impl AsyncFn() -> Result<T, ClientError>,
-) -> Result<T, ClientError> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..MAX_TRIES {
-        match call().await {
-            Err(why) if is_overloaded(&why) => tokio::time::sleep(pause).await,
-            outcome => return outcome,
-        }
-        pause *= 2;
-    }
-    call().await
 }
 
 /// Whether it was stored.

@@ -6,10 +6,11 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::{noise, open};
+use crate::History;
 use crate::store::environment::End;
 use crate::store::{
-    Attached, Change, ChangeKind, ChangesError, ChangesPage, ChangesQuery, Condition, Durability, History,
-    Store, StoreOptions, Together, Write, restore,
+    Attached, Change, ChangeKind, ChangesError, ChangesPage, ChangesQuery, Condition, Durability, Store,
+    StoreOptions, Together, Write, restore,
 };
 
 fn with(directory: &Path, options: StoreOptions) -> Store {

@@ -268,3 +268,17 @@ fn a_note_of_the_first_version_is_read() {
     fs::write(at("crashed/synced"), first).unwrap();
     assert_eq!(contents(&open(&at("crashed"))), Ok(synced));
 }
+
+#[test]
+fn a_database_that_was_not_made_whole_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, new) = (directory.path().join("data.mdb"), directory.path().join("data.mdb.new"));
+    // What a loss of power leaves of the first opening, now and with an older program.
+    fs::write(&new, noise(1, 5000)).unwrap();
+    fs::write(&data, "").unwrap();
+    let store = open(directory.path());
+    store.put("key", "value").unwrap();
+    drop(store);
+    assert!(!new.exists());
+    assert_eq!(open(directory.path()).get(b"key").unwrap().unwrap().value, "value");
+}

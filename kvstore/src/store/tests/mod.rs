@@ -14,6 +14,7 @@ mod long_reads;
 mod look;
 mod model;
 mod readers;
+mod stalled;
 mod stream_damage;
 mod streams;
 mod together;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Names a run of revisions: in it, a revision is given out once.
 ///
 /// A store has a new one when revisions may be given out again: when it was made of a backup, and when a crash took
-/// back writes that were answered (see [`Durability`](super::Durability)).
+/// back writes that were answered (see [`Durability`](crate::store::Durability)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct History(Uuid);
 
