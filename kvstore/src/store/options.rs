@@ -16,7 +16,7 @@ pub const MAX_VALUE_BYTES_CEILING: usize = 1 << 40;
 /// A record must fit one write of the kernel, which ends just below 2 GiB, and its length 32 bits.
 pub const MAX_WHOLE_BYTES_CEILING: usize = 1 << 30;
 
-/// The lowest value that [`StoreOptions::part_bytes`] can have.
+/// The lowest value that `StoreOptions::part_bytes` can have.
 pub const MIN_PART_BYTES: usize = 1 << 10;
 
 /// The lowest value that [`StoreOptions::max_size_bytes`] can have: room for the trees themselves.
