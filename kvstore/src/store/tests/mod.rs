@@ -12,6 +12,7 @@ mod growth;
 mod long_reads;
 mod look;
 mod model;
+mod places;
 mod readers;
 mod stalled;
 mod stream_damage;
