@@ -97,18 +97,25 @@ fn a_full_disk_is_told_and_what_needs_no_room_goes_on() {
 }
 
 /// Clients work all the time, while room comes and goes, and the server is killed once when there is none.
-fn soak(sandbox: &Sandbox, start: impl Fn() -> Proc, what: &str, fill: impl Fn(), free: impl Fn()) {
+fn soak(
+    sandbox: &Sandbox,
+    rounds: usize,
+    start: impl Fn() -> Proc,
+    what: &str,
+    fill: impl Fn(),
+    free: impl Fn(),
+) {
     let mut server = start();
     let traffic = Traffic::begin(sandbox, Keys::new(30, 20).with_noise(3_000), None);
     traffic.await_recorded(1_000);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         fill();
         let before = traffic.without_room();
         eventually("puts find no room", || (traffic.without_room() > before + 5).then_some(()));
         // A short put may still find room that another write has given back.
         eventually("the store says so", || (full(sandbox) == what).then_some(()));
         traffic.await_recorded(traffic.recorded() + 300);
-        if round == ROUNDS / 2 {
+        if round == rounds / 2 {
             drop(server.crash());
             server = start();
             traffic.await_recorded(traffic.recorded() + 300);
@@ -137,7 +144,7 @@ fn a_disk_that_is_full_now_and_then_costs_no_write_that_was_answered() {
     let _registry = registry(sandbox);
     let fill = || drop(mount.fill("filler"));
     let free = || fs::remove_file(mount.path().join("filler")).unwrap();
-    soak(sandbox, || server_at(sandbox, mount.path()), "disk", fill, free);
+    soak(sandbox, ROUNDS, || server_at(sandbox, mount.path()), "disk", fill, free);
 }
 
 #[test]
@@ -158,7 +165,7 @@ fn a_store_that_is_at_its_maximum_now_and_then_loses_nothing() {
         let removes: String = list.lines().map(|key| format!("{{\"remove\": \"{key}\"}}\n")).collect();
         sandbox.kvstorec_with(&["apply"], removes).succeeds();
     };
-    soak(sandbox, || serve(sandbox, &args, "kvstore"), "max-size", fill, free);
+    soak(sandbox, ROUNDS / 2, || serve(sandbox, &args, "kvstore"), "max-size", fill, free);
 }
 
 #[test]
