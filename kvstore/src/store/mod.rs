@@ -11,6 +11,7 @@ mod change;
 mod changes;
 mod checked;
 mod clock;
+mod commit;
 mod compact;
 mod compression;
 mod copies;

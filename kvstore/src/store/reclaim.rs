@@ -5,9 +5,10 @@ use std::ops::{Bound, ControlFlow};
 
 use heed::RoTxn;
 
+use super::commit::{Failure, Writer};
 use super::environment::Tables;
 use super::error::{StorageError, WriteError};
-use super::handle::{Failure, Inner, Store, Writer};
+use super::handle::{Inner, Store};
 use super::parts::{Manifest, State, read_value_key, value_key};
 use super::record::{Codec, Header};
 use super::upload::UPLOAD_IDLE_MS;
