@@ -65,7 +65,7 @@ pub(super) struct Inner {
     pub(super) committed: watch::Sender<u64>,
     clock: Clock,
     recent: Recent,
-    /// What the last put found to be full.
+    /// What the last put found to be full, unless there is room again.
     full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
     _lock: DirectoryLock,
@@ -83,6 +83,8 @@ pub(super) struct Writer {
     pub(super) has_fresh_free_pages: bool,
     /// The map reaches into what is kept back for removes.
     pub(super) reserve_is_open: bool,
+    /// What the put takes that was last refused at the maximum size.
+    pub(super) refused_bytes: usize,
 }
 
 /// A value and what is known about it.
@@ -154,6 +156,7 @@ impl Store {
             has_unsynced: false,
             has_fresh_free_pages: true,
             reserve_is_open,
+            refused_bytes: 0,
         };
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
@@ -272,7 +275,7 @@ impl Store {
         self.inner.clock.now_ms()
     }
 
-    /// What the last put found to be full.
+    /// What the last put found to be full, unless there is room again.
     pub(super) fn full(&self) -> Option<Full> {
         *self.inner.full()
     }
@@ -387,7 +390,7 @@ impl Inner {
         if results.iter().any(|result| result.as_ref().is_ok_and(Applied::has_stored)) {
             writer.ballast.refill();
         }
-        self.note_full(&results);
+        self.note_full(&writer, &results);
         results
     }
 
@@ -401,11 +404,15 @@ impl Inner {
     }
 
     /// Remembers whether puts find room, and says when that changes.
-    fn note_full(&self, results: &Results) {
+    fn note_full(&self, writer: &Writer, results: &Results) {
         let last = results.iter().rev().find_map(|result| match result {
             Ok(applied) if applied.has_stored() => Some(None),
             Err(WriteError::StoreFull(full)) => Some(Some(*full)),
             _ => None,
+        });
+        let last = last.or_else(|| {
+            let is_at_maximum = matches!(*self.full(), Some(Full::MaxSize { .. }));
+            (is_at_maximum && self.has_room_again(writer)).then_some(None)
         });
         let Some(now) = last else { return };
         let before = std::mem::replace(&mut *self.full(), now);
@@ -436,6 +443,7 @@ impl Inner {
                 self.commit_in_parts(writer, second, results);
             }
             Err(Failure::MapFull) => {
+                writer.refused_bytes = writes.iter().map(Prepared::stored_bytes).sum();
                 let max_size_bytes = self.options.max_size_bytes;
                 results.push(Err(WriteError::StoreFull(Full::MaxSize { max_size_bytes })));
             }
@@ -455,8 +463,11 @@ impl Inner {
         loop {
             let now_ms = self.clock.now_ms();
             let checked = &mut writer.checked;
+            let mut room = self.room(only_removes);
             let attempt = self.environment.write(|transaction, tables| {
-                apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
+                room.hold(transaction, tables, |transaction| {
+                    apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
+                })
             });
             let failure = match attempt {
                 Ok(Done { results, revision }) => {
@@ -468,6 +479,8 @@ impl Inner {
                 Err(error) => self.failure(error),
             };
             let may_retry = match failure {
+                // Free pages are no help, and there may be some.
+                Failure::MapFull if room.is_exceeded => self.reclaim(writer)?,
                 Failure::MapFull | Failure::DiskFull if self.give_up_copies(&failure, ceiling) => true,
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
