@@ -28,6 +28,8 @@ pub(super) struct Writer {
     pub(super) has_fresh_free_pages: bool,
     /// The map reaches into what is kept back for removes.
     pub(super) reserve_is_open: bool,
+    /// What the put takes that was last refused at the maximum size.
+    pub(super) refused_bytes: usize,
 }
 
 /// Why a transaction was undone.
@@ -54,7 +56,7 @@ impl Inner {
         if results.iter().any(|result| result.as_ref().is_ok_and(Applied::has_stored)) {
             writer.ballast.refill();
         }
-        self.note_full(&results);
+        self.note_full(&writer, &results);
         results
     }
 
@@ -63,11 +65,15 @@ impl Inner {
     }
 
     /// Remembers whether puts find room, and says when that changes.
-    fn note_full(&self, results: &Results) {
+    fn note_full(&self, writer: &Writer, results: &Results) {
         let last = results.iter().rev().find_map(|result| match result {
             Ok(applied) if applied.has_stored() => Some(None),
             Err(WriteError::StoreFull(full)) => Some(Some(*full)),
             _ => None,
+        });
+        let last = last.or_else(|| {
+            let is_at_maximum = matches!(*self.full(), Some(Full::MaxSize { .. }));
+            (is_at_maximum && self.has_room_again(writer)).then_some(None)
         });
         let Some(now) = last else { return };
         let before = std::mem::replace(&mut *self.full(), now);
@@ -98,6 +104,7 @@ impl Inner {
                 self.commit_in_parts(writer, second, results);
             }
             Err(Failure::MapFull) => {
+                writer.refused_bytes = writes.iter().map(Prepared::stored_bytes).sum();
                 let max_size_bytes = self.options.max_size_bytes;
                 results.push(Err(WriteError::StoreFull(Full::MaxSize { max_size_bytes })));
             }
@@ -116,15 +123,13 @@ impl Inner {
         let mut keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
-            // What was opened for removes is not for puts.
-            let attempt = if only_removes || self.is_reserve_closed(writer)? {
-                let checked = &mut writer.checked;
-                self.environment.write(|transaction, tables| {
+            let checked = &mut writer.checked;
+            let mut room = self.room(only_removes);
+            let attempt = self.environment.write(|transaction, tables| {
+                room.hold(transaction, tables, |transaction| {
                     apply::apply(transaction, tables, writes, &self.options, now_ms, keep, checked)
                 })
-            } else {
-                Err(MdbError::MapFull.into())
-            };
+            });
             let failure = match attempt {
                 Ok(Done { results, revision }) => {
                     writer.has_fresh_free_pages = true;
@@ -135,6 +140,8 @@ impl Inner {
                 Err(error) => self.failure(error),
             };
             let may_retry = match failure {
+                // Free pages are no help, and there may be some.
+                Failure::MapFull if room.is_exceeded => self.reclaim(writer)?,
                 Failure::MapFull | Failure::DiskFull if self.give_up_copies(&failure, ceiling) => true,
                 Failure::MapFull => {
                     let needed_bytes = writes.iter().map(Prepared::stored_bytes).sum();
@@ -214,12 +221,6 @@ impl Inner {
             self.resize(writer, self.options.put_ceiling())?;
         }
         Ok(())
-    }
-
-    /// Closes it where that can be; says whether it is.
-    fn is_reserve_closed(&self, writer: &mut Writer) -> Result<bool, Failure> {
-        self.close_reserve(writer).map_err(Failure::Storage)?;
-        Ok(!writer.reserve_is_open)
     }
 
     pub(super) fn failure(&self, error: heed::Error) -> Failure {

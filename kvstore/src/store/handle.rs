@@ -64,7 +64,7 @@ pub(super) struct Inner {
     pub(super) committed: watch::Sender<u64>,
     pub(super) clock: Clock,
     recent: Recent,
-    /// What the last put found to be full.
+    /// What the last put found to be full, unless there is room again.
     pub(super) full: Mutex<Option<Full>>,
     /// The last field: it is unlocked after the environment is closed.
     _lock: DirectoryLock,
@@ -130,6 +130,7 @@ impl Store {
             has_unsynced: false,
             has_fresh_free_pages: true,
             reserve_is_open,
+            refused_bytes: 0,
         };
         let writer = Mutex::new(writer);
         let directory = directory.to_owned();
@@ -248,7 +249,7 @@ impl Store {
         self.inner.clock.now_ms()
     }
 
-    /// What the last put found to be full.
+    /// What the last put found to be full, unless there is room again.
     pub(super) fn full(&self) -> Option<Full> {
         *self.inner.full()
     }

@@ -30,6 +30,7 @@ mod parts;
 mod recent;
 mod reclaim;
 pub mod record;
+mod room;
 mod stream;
 mod stream_io;
 mod sync;
