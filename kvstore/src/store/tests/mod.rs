@@ -7,6 +7,7 @@ mod concurrency;
 mod damage;
 mod durability;
 mod expiry;
+mod flips;
 mod full_disk;
 mod growth;
 mod long_reads;
