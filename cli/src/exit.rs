@@ -216,7 +216,7 @@ impl Failure {
                     "shut down the server that has it open, or choose another with -o kvstore.path=DIR"
                 }
                 Some(OpenError::NewerFormat { .. }) => "use the version of the program that wrote it",
-                Some(OpenError::NotAStore { .. }) => {
+                Some(OpenError::NotAStore { .. } | OpenError::DamagedPages { .. }) => {
                     "restore it from a copy, or choose another with -o kvstore.path=DIR"
                 }
                 _ => "see the log, and change its options with -o (`--help` shows them)",

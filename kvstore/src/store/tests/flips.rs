@@ -1,8 +1,8 @@
 //! A thousand flipped bits of the file under the records: anywhere in it, in the pages of the trees, and in the headers of those.
 //!
-//! The pages of LMDB carry no checksums, so that not every flip is found out. That nothing is ever returned that was not written
-//! is asked without an exception, and nothing else: what became of the copies is counted. Processes of their own open them,
-//! for LMDB may end these, or hang.
+//! The pages of LMDB carry no checksums; they are looked at when a store is opened. Each flip has to be told, or do no harm: nothing
+//! is ever returned that was not written, no key is missing, and no process dies or hangs. Processes of their own open the copies, so that
+//! those that do are counted.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -186,7 +186,10 @@ fn a_thousand_flipped_bits_of_the_file_never_give_a_wrong_value() {
     });
     println!("of {PLACES} flipped bits: {outcomes:?}");
     assert_eq!(outcomes.values().sum::<usize>(), PLACES);
-    let told: usize =
-        outcomes.iter().filter(|((_, outcome), _)| outcome == "told").map(|(_, count)| count).sum();
-    assert!(told > PLACES / 4, "most bits of the file are of records");
+    let of = |what: &str| -> usize {
+        outcomes.iter().filter(|((_, outcome), _)| outcome == what).map(|(_, count)| count).sum()
+    };
+    assert!(of("told") > PLACES / 2, "most bits of the file are of records, or of what leads to them");
+    // The whole file is looked at before LMDB has it, so that no flip gets as far as to end the process, or to hide a key.
+    assert_eq!(of("told") + of("harmless"), PLACES);
 }

@@ -13,6 +13,7 @@ mod growth;
 mod long_reads;
 mod look;
 mod model;
+mod pages;
 mod places;
 mod readers;
 mod stalled;
