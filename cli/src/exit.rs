@@ -219,7 +219,7 @@ impl Failure {
                 Some(OpenError::SyncedApart { .. }) => {
                     "put back the data.mdb that it belongs to, or remove `synced` to go on with this one"
                 }
-                Some(OpenError::NotAStore { .. }) => {
+                Some(OpenError::NotAStore { .. } | OpenError::DamagedPages { .. }) => {
                     "restore it from a copy, or choose another with -o kvstore.path=DIR"
                 }
                 _ => "see the log, and change its options with -o (`--help` shows them)",

@@ -73,6 +73,16 @@ pub enum OpenError {
         /// What was found instead.
         reason: &'static str,
     },
+    /// The database's file is damaged, in what leads to its records: opening it could end the process. A backup is what helps.
+    #[error("the file {} is damaged: page {page}: {what}", path.display())]
+    DamagedPages {
+        /// The database's file.
+        path: PathBuf,
+        /// The number of a page in it.
+        page: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// The file of the last sync belongs to another database than the one beside it: one of them was put there by hand, or the
     /// database was changed by another program, or is damaged. All is left as it is.
     #[error("{} belongs to another data.mdb than the one beside it: remove the one that is not to be used", path.display())]

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-const MAGIC_AT: usize = 16;
-const MAGIC: u32 = 0xbeef_c0de;
-const VERSION_AT: usize = 20;
-const VERSION: u32 = 1;
+pub(super) const MAGIC_AT: usize = 16;
+pub(super) const MAGIC: u32 = 0xbeef_c0de;
+pub(super) const VERSION_AT: usize = 20;
+pub(super) const VERSION: u32 = 1;
 const ROOT_AT: usize = 128;
 const TRANSACTION_AT: usize = 144;
 
@@ -39,10 +39,10 @@ fn read_meta(page: &[u8]) -> Option<(u64, u64)> {
     (is_known && (2..u64::MAX).contains(&root)).then_some((number64(page, TRANSACTION_AT)?, root))
 }
 
-fn number32(page: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number32(page: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(page.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn number64(page: &[u8], at: usize) -> Option<u64> {
+pub(super) fn number64(page: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(page.get(at..at + 8)?.try_into().ok()?))
 }

@@ -1,6 +1,6 @@
 //! What comes before a store is open: its directory, and an environment in the version of this code.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::error::OpenError;
 use super::files;
 use super::format;
 use super::options::StoreOptions;
+use super::pages::{self, PagesError};
 use crate::history::History;
 
 /// The database until it is whole.
@@ -29,7 +30,7 @@ pub(super) fn open_environment(
 ) -> Result<(Environment, bool, History), OpenError> {
     let mut map_bytes = options.initial_map();
     loop {
-        let opened = make_database(directory).and_then(|()| {
+        let opened = make_database(directory).and_then(|()| look_at_pages(directory)).and_then(|()| {
             Environment::open(directory, map_bytes, |meta, transaction| {
                 format::settle(meta, transaction, directory, is_another)
             })
@@ -66,6 +67,19 @@ fn make_database(directory: &Path) -> Result<(), OpenError> {
         files::sync_directory(directory)
     });
     made.map_err(|source| OpenError::Io { what: "data file", path, source })
+}
+
+/// Refuses a file that LMDB would not survive, as far as that shows in the time that there is.
+fn look_at_pages(directory: &Path) -> Result<(), OpenError> {
+    let path = directory.join(DATA_FILE);
+    match File::open(&path)
+        .map_err(PagesError::Io)
+        .and_then(|file| pages::look(&file, pages::LOOKED_AT_BYTES))
+    {
+        Ok(_) => Ok(()),
+        Err(PagesError::Io(source)) => Err(OpenError::Io { what: "data file", path, source }),
+        Err(PagesError::Damaged { page, what }) => Err(OpenError::DamagedPages { path, page, what }),
+    }
 }
 
 pub(super) fn is_full_disk(directory: &Path, error: &io::Error) -> bool {

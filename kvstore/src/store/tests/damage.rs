@@ -154,7 +154,7 @@ fn a_file_cut_short_gives_errors_and_no_crash() {
     file.set_len(length / 2).unwrap();
     drop(file);
     match Store::open(directory.path(), StoreOptions::default()) {
-        Err(error) => assert!(matches!(error, OpenError::NotAStore { .. }), "{error:?}"),
+        Err(error) => assert!(matches!(error, OpenError::DamagedPages { .. }), "{error:?}"),
         Ok(store) => {
             let mut lost = 0;
             for key in 0..200_u8 {
