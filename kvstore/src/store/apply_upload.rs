@@ -6,8 +6,9 @@ use std::ops::Bound;
 use super::apply::Batch;
 use super::error::{UploadError, WriteError};
 use super::parts::{Manifest, PartHeader, State, Upload, part_key, read_part_key, read_value_key, value_key};
-use super::reclaim::is_stray;
+
 use super::record::{Codec, Header, PayloadChecksum};
+use super::strays::is_stray;
 use super::upload::{Finish, MAX_UPLOADS, PreparedStep, UploadDone};
 use super::write::{Action, Applied, Change};
 
@@ -219,27 +220,35 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Frees some of the parts of a dropped value, at most so many, and forgets it with the last of them.
-    pub(super) fn free(&mut self, value: u64, most: u32) -> Result<Applied, heed::Error> {
-        let dropped = value_key(State::Dropped, value);
-        if self.tables.values.get(self.transaction, &dropped)?.is_none() {
-            return Ok(Applied::Freed { parts: 0, is_last: true });
+    /// Frees parts of dropped values, at most so many, and forgets each value with its last part.
+    pub(super) fn free(&mut self, values: &[u64], most: usize) -> Result<Applied, heed::Error> {
+        let (mut freed_parts, mut freed_values) = (0, 0);
+        for &value in values {
+            let dropped = value_key(State::Dropped, value);
+            if freed_parts >= most || self.tables.values.get(self.transaction, &dropped)?.is_none() {
+                continue;
+            }
+            self.has_changed = true;
+            if let Some(first) = self.first_part(value)? {
+                let others = u32::try_from(most - freed_parts - 1).unwrap_or(u32::MAX);
+                let some = (part_key(value, first), part_key(value, first.saturating_add(others)));
+                let some = (Bound::Included(&some.0[..]), Bound::Included(&some.1[..]));
+                freed_parts += self.tables.parts.delete_range(self.transaction, &some)?;
+            }
+            if self.first_part(value)?.is_none() {
+                self.tables.values.delete(self.transaction, &dropped)?;
+                freed_values += 1;
+            }
         }
+        Ok(Applied::Freed { parts: freed_parts, values: freed_values })
+    }
+
+    fn first_part(&self, value: u64) -> Result<Option<u32>, heed::Error> {
         let first_and_last = (part_key(value, 0), part_key(value, u32::MAX));
         let of_value = (Bound::Included(&first_and_last.0[..]), Bound::Included(&first_and_last.1[..]));
-        let first = match self.tables.parts.range(self.transaction, &of_value)?.next() {
-            Some(part) => read_part_key(part?.0).map(|(_, number)| number),
-            None => None,
-        };
-        self.has_changed = true;
-        let Some(first) = first else {
-            self.tables.values.delete(self.transaction, &dropped)?;
-            return Ok(Applied::Freed { parts: 0, is_last: true });
-        };
-        let last = first.saturating_add(most.saturating_sub(1));
-        let some = (part_key(value, first), part_key(value, last));
-        let some = (Bound::Included(&some.0[..]), Bound::Included(&some.1[..]));
-        let parts = self.tables.parts.delete_range(self.transaction, &some)?;
-        Ok(Applied::Freed { parts, is_last: false })
+        match self.tables.parts.range(self.transaction, &of_value)?.next() {
+            Some(part) => Ok(read_part_key(part?.0).map(|(_, number)| number)),
+            None => Ok(None),
+        }
     }
 }

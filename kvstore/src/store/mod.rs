@@ -29,6 +29,7 @@ mod parts;
 mod recent;
 mod reclaim;
 pub mod record;
+mod strays;
 mod stream;
 mod stream_io;
 mod sync;
@@ -57,6 +58,7 @@ pub use options::{
     Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MAX_WHOLE_BYTES_CEILING, MIN_MAX_SIZE_BYTES,
     MIN_PART_BYTES, StoreOptions,
 };
+pub use strays::Strays;
 pub use stream::{InParts, Layout};
 pub use stream_io::{ValueReader, ValueWriter};
 pub use together::{MAX_TOGETHER, Together, TogetherError};

@@ -347,10 +347,34 @@ fn what_nobody_reads_is_freed_soon() {
     assert_eq!(timed.in_tables(), (600, 1), "a reader may just have begun with it");
     timed.pass(2000);
     assert!(timed.store.free_dropped().unwrap());
-    assert_eq!(timed.in_tables(), (344, 1), "in transactions of bounded size");
+    assert_eq!(timed.in_tables(), (568, 1), "in transactions of bounded size");
     let timed = timed.reopen();
     timed.free();
     assert_eq!(timed.in_tables(), (0, 0));
+}
+
+#[test]
+fn values_of_few_parts_are_freed_together() {
+    const KEYS: [&str; 20] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17",
+        "18", "19",
+    ];
+    let timed = Timed::new();
+    for key in KEYS {
+        timed.stream(key, &noise(1, 2 * PART));
+        timed.store.remove(key).unwrap();
+    }
+    assert_eq!(timed.in_tables(), (40, 20));
+    timed.pass(2000);
+    assert!(timed.store.free_dropped().unwrap());
+    assert_eq!(
+        timed.in_tables(),
+        (8, 4),
+        "as many as one transaction frees, and no entry is left for another"
+    );
+    assert!(timed.store.free_dropped().unwrap());
+    assert_eq!(timed.in_tables(), (0, 0));
+    assert!(!timed.store.free_dropped().unwrap());
 }
 
 #[test]
