@@ -127,10 +127,7 @@ fn find_strays(store: &Store, strays: &mut Strays) -> Left {
     match store.drop_strays(strays) {
         Ok(0) => {}
         Ok(values) => tracing::warn!(values, "there were parts of values that no record has: they are freed"),
-        Err(error) => {
-            tracing::warn!(%error, "parts that no record has were not looked for");
-            *strays = Strays::default();
-        }
+        Err(error) => tracing::warn!(%error, "parts that no record has were not looked for"),
     }
     if strays.is_at_end() { Left::Nothing } else { Left::More }
 }

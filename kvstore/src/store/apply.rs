@@ -68,6 +68,7 @@ pub(super) fn apply(
             Prepared::Upload(step) => batch.upload(step)?,
             Prepared::DropUnfinished { before_ms } => Ok(batch.drop_unfinished(*before_ms)?),
             Prepared::DropStrays { values } => Ok(batch.drop_strays(values)?),
+            Prepared::DropUnknown { values } => Ok(batch.drop_unknown(values)?),
             Prepared::Free { values, most } => Ok(batch.free(values, *most)?),
         });
     }

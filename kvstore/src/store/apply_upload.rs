@@ -3,14 +3,17 @@
 use std::io::Write as _;
 use std::ops::Bound;
 
+use heed::RoTxn;
+
 use super::apply::Batch;
+use super::environment::Tables;
 use super::error::{UploadError, WriteError};
 use super::parts::{Manifest, PartHeader, State, Upload, part_key, read_part_key, read_value_key, value_key};
 
 use super::record::{Codec, Header, PayloadChecksum};
-use super::strays::is_stray;
-use super::upload::{Finish, MAX_UPLOADS, PreparedStep, UploadDone};
-use super::write::{Action, Applied, Change};
+use super::strays::{is_stray, is_unknown};
+use super::upload::{Finish, MAX_UPLOADS, PreparedStep, UPLOAD_NEEDED_AFTER_MS, UploadDone};
+use super::write::{Action, Applied, Change, Condition};
 
 /// The key in `meta` of the last number that was given to a value in parts, as eight little-endian bytes.
 const LAST_VALUE_KEY: &[u8] = b"value";
@@ -24,6 +27,8 @@ type Stepped = Result<Result<Applied, WriteError>, heed::Error>;
 impl Batch<'_, '_> {
     pub(super) fn upload(&mut self, step: &PreparedStep) -> Stepped {
         match step {
+            // As with a put, what is there may be damaged: this writes over it.
+            PreparedStep::Begin { condition: Condition::Always, .. } => self.begin(),
             PreparedStep::Begin { key, condition } => {
                 // An early look, to save the way to what would be refused: the condition is judged again at the end.
                 let change = Change { key: key.clone(), condition: *condition, action: Action::Check };
@@ -46,7 +51,7 @@ impl Batch<'_, '_> {
     }
 
     fn begin(&mut self) -> Stepped {
-        if self.all_unfinished()?.len() >= MAX_UPLOADS {
+        if all_unfinished(self.transaction, self.tables)?.len() >= MAX_UPLOADS && !self.drop_idlest()? {
             return Ok(Err(UploadError::TooMany { limit: MAX_UPLOADS }.into()));
         }
         let upload = self.next_value()?;
@@ -147,6 +152,8 @@ impl Batch<'_, '_> {
                 let stored_bytes = manifest.stored_bytes;
                 Ok(Ok(Applied::Stored(super::write::Stored { stored_bytes, ..stored })))
             }
+            // Tried again, it gets further.
+            Err(WriteError::TooMuchToCheck) => Ok(Err(WriteError::TooMuchToCheck)),
             other => {
                 self.drop_value(State::Unfinished, finish.upload)?;
                 Ok(other)
@@ -159,27 +166,25 @@ impl Batch<'_, '_> {
         Ok(entry.and_then(Upload::decode))
     }
 
-    /// The values that are being written, with how far they are; none for one whose entry is damaged.
-    fn all_unfinished(&self) -> Result<Vec<(u64, Option<Upload>)>, heed::Error> {
-        let prefix = [State::Unfinished as u8];
-        let entries = self.tables.values.prefix_iter(self.transaction, &prefix)?;
-        let entries = entries.filter_map(|entry| match entry {
-            Ok((key, entry)) => Some(Ok((read_value_key(key)?, Upload::decode(entry)))),
-            Err(error) => Some(Err(error)),
-        });
-        entries.collect()
-    }
-
     /// Gives up what nobody has added to since `before_ms`.
     pub(super) fn drop_unfinished(&mut self, before_ms: u64) -> Result<Applied, heed::Error> {
         let mut count = 0;
-        for (upload, entry) in self.all_unfinished()? {
+        for (upload, entry) in all_unfinished(self.transaction, self.tables)? {
             if entry.is_none_or(|entry| entry.changed_ms <= before_ms) {
                 self.drop_value(State::Unfinished, upload)?;
                 count += 1;
             }
         }
         Ok(Applied::Collected { count })
+    }
+
+    /// Gives up the upload to which nothing has come for longest, where its place may be taken.
+    fn drop_idlest(&mut self) -> Result<bool, heed::Error> {
+        let idlest = idlest(self.transaction, self.tables, self.now_ms)?;
+        if let Some((upload, _)) = idlest {
+            self.drop_value(State::Unfinished, upload)?;
+        }
+        Ok(idlest.is_some())
     }
 
     /// Drops those of the values that belong to no record.
@@ -189,6 +194,18 @@ impl Batch<'_, '_> {
             let owner = self.tables.values.get(self.transaction, &value_key(State::Owned, *value))?;
             let Some(owner) = owner.map(<[u8]>::to_vec) else { continue };
             if is_stray(self.transaction, self.tables, *value, &owner)? {
+                self.drop_value(State::Owned, *value)?;
+                count += 1;
+            }
+        }
+        Ok(Applied::Collected { count })
+    }
+
+    /// Drops those of the values that have parts and no entry.
+    pub(super) fn drop_unknown(&mut self, values: &[u64]) -> Result<Applied, heed::Error> {
+        let mut count = 0;
+        for value in values {
+            if is_unknown(self.transaction, self.tables, *value)? && self.first_part(*value)?.is_some() {
                 self.drop_value(State::Owned, *value)?;
                 count += 1;
             }
@@ -251,4 +268,30 @@ impl Batch<'_, '_> {
             None => Ok(None),
         }
     }
+}
+
+/// The values that are being written, with how far they are; none for one whose entry is damaged.
+fn all_unfinished(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+) -> Result<Vec<(u64, Option<Upload>)>, heed::Error> {
+    let entries = tables.values.prefix_iter(transaction, &[State::Unfinished as u8])?;
+    let entries = entries.filter_map(|entry| match entry {
+        Ok((key, entry)) => Some(Ok((read_value_key(key)?, Upload::decode(entry)))),
+        Err(error) => Some(Err(error)),
+    });
+    entries.collect()
+}
+
+/// The upload to which nothing has come for longest, and when something did, where that is so long ago that another may
+/// have its place or its room.
+pub(super) fn idlest(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+    now_ms: u64,
+) -> Result<Option<(u64, u64)>, heed::Error> {
+    let all = all_unfinished(transaction, tables)?.into_iter();
+    let all = all.map(|(upload, entry)| (upload, entry.map_or(0, |entry| entry.changed_ms)));
+    let idlest = all.min_by_key(|(_, changed_ms)| *changed_ms);
+    Ok(idlest.filter(|(_, changed_ms)| now_ms.saturating_sub(*changed_ms) >= UPLOAD_NEEDED_AFTER_MS))
 }

@@ -63,7 +63,7 @@ pub(super) struct Inner {
     pub(super) history: History,
     /// The last revision that was committed.
     pub(super) committed: watch::Sender<u64>,
-    clock: Clock,
+    pub(super) clock: Clock,
     recent: Recent,
     /// What the last put found to be full.
     full: Mutex<Option<Full>>,

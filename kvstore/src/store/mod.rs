@@ -62,6 +62,8 @@ pub use strays::Strays;
 pub use stream::{InParts, Layout};
 pub use stream_io::{ValueReader, ValueWriter};
 pub use together::{MAX_TOGETHER, Together, TogetherError};
-pub use upload::{MAX_PART_BYTES, MAX_UPLOADS, UPLOAD_IDLE_MS, UploadDone, UploadStep};
+pub use upload::{
+    MAX_PART_BYTES, MAX_UPLOADS, UPLOAD_IDLE_MS, UPLOAD_NEEDED_AFTER_MS, UploadDone, UploadStep,
+};
 pub use verify::Verified;
 pub use write::{Applied, Condition, Stored, Write};

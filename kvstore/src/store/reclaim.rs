@@ -1,6 +1,7 @@
 //! Giving back the room of values in parts that nobody needs: uploads that were left, and values that were replaced or
 //! removed. Those that belong to nothing, which damage leaves, are found in `strays`.
 
+use super::apply_upload::idlest;
 use super::error::{StorageError, WriteError};
 use super::handle::{Failure, Inner, Store, Writer};
 use super::parts::{State, read_value_key};
@@ -71,19 +72,39 @@ impl Store {
 }
 
 impl Inner {
-    /// Frees some of what was dropped, whoever reads it: the store is full. Says whether there was anything.
+    /// Frees some of what was dropped, for the store is full: first what nobody reads, then what is read, and at last what
+    /// an upload holds to which nothing has come for a while. Says whether there was anything.
     pub(super) fn reclaim(&self, writer: &mut Writer) -> Result<bool, Failure> {
-        let values = self.dropped(|_, _| true, 1).map_err(Failure::Storage)?;
-        if values.is_empty() {
-            return Ok(false);
+        let now_ms = self.clock.now_ms();
+        Ok(self.free_some(writer, |value| !self.recent().has(value, now_ms))?
+            || self.free_some(writer, |_| true)?
+            || (self.drop_idlest(writer, now_ms)? && self.free_some(writer, |_| true)?))
+    }
+
+    fn drop_idlest(&self, writer: &mut Writer, now_ms: u64) -> Result<bool, Failure> {
+        let found = self.environment.read(|transaction, tables| idlest(transaction, tables, now_ms));
+        let found = found.flatten().map_err(|error| Failure::Storage(failed(error)))?;
+        let Some((upload, before_ms)) = found else { return Ok(false) };
+        tracing::info!(upload, "a value that nobody seems to go on with is given up, for the store is full");
+        self.commit_within(writer, Prepared::DropUnfinished { before_ms })
+    }
+
+    fn free_some(&self, writer: &mut Writer, may_go: impl Fn(u64) -> bool) -> Result<bool, Failure> {
+        let values = self.dropped(|value, _| may_go(value), 1).map_err(Failure::Storage)?;
+        let Some(&value) = values.first() else { return Ok(false) };
+        let freed = self.commit_within(writer, Prepared::Free { values, most: FREED_AT_ONCE })?;
+        if freed {
+            self.recent().forget(value);
         }
-        for value in &values {
-            self.recent().forget(*value);
-        }
-        match self.commit_growing(writer, &[Prepared::Free { values, most: FREED_AT_ONCE }]) {
+        Ok(freed)
+    }
+
+    /// Says whether there was room for it.
+    fn commit_within(&self, writer: &mut Writer, write: Prepared) -> Result<bool, Failure> {
+        match self.commit_growing(writer, &[write]) {
             Ok(_) => Ok(true),
             Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
-            Err(storage) => Err(storage),
+            Err(other) => Err(other),
         }
     }
 

@@ -176,6 +176,10 @@ pub(super) enum Prepared {
     DropStrays {
         values: Vec<u64>,
     },
+    /// Drops values that have parts and no entry.
+    DropUnknown {
+        values: Vec<u64>,
+    },
     /// Frees some parts of values that were dropped.
     Free {
         values: Vec<u64>,

@@ -16,6 +16,7 @@ mod places;
 mod readers;
 mod stalled;
 mod stream_damage;
+mod stream_model;
 mod streams;
 mod together;
 mod upgrade;
