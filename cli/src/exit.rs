@@ -216,6 +216,9 @@ impl Failure {
                     "shut down the server that has it open, or choose another with -o kvstore.path=DIR"
                 }
                 Some(OpenError::NewerFormat { .. }) => "use the version of the program that wrote it",
+                Some(OpenError::SyncedApart { .. }) => {
+                    "put back the data.mdb that it belongs to, or remove `synced` to go on with this one"
+                }
                 Some(OpenError::NotAStore { .. }) => {
                     "restore it from a copy, or choose another with -o kvstore.path=DIR"
                 }

@@ -7,11 +7,11 @@
 mod common;
 mod store_traffic;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use common::{registry, sandbox_with_cookie, serve};
 use ensemble_tests::{
-    Mount, Proc, Sandbox, eventually,
+    Mount, Proc, Sandbox, eventually_within,
     linearizability::{check, check_revisions},
 };
 use serde_json::Value;
@@ -25,6 +25,10 @@ const PUT_BYTES: usize = 1 << 20;
 const FULL_DISK: &str = "the store is full: there is no room left on its disk";
 /// How often a store is filled up and given room again, while clients are at work.
 const ROUNDS: usize = 4;
+/// Longer than what the clients put, and than what fillers leave.
+const LONG_BYTES: usize = 2_000_000;
+/// The machine may be busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A server whose store is in a directory there.
 fn server_at(sandbox: &Sandbox, disk: &Path) -> Proc {
@@ -111,9 +115,16 @@ fn soak(
     for round in 0..rounds {
         fill();
         let before = traffic.without_room();
-        eventually("puts find no room", || (traffic.without_room() > before + 5).then_some(()));
-        // A short put may still find room that another write has given back.
-        eventually("the store says so", || (full(sandbox) == what).then_some(()));
+        eventually_within(DEADLINE, "puts find no room", || {
+            (traffic.without_room() > before + 5).then_some(())
+        });
+        // A short put may still find room that another write has given back, and then nothing is full until the next long one.
+        eventually_within(DEADLINE, "the store says so", || {
+            sandbox
+                .kvstorec_with(&["put", "filler-long"], noise(1, LONG_BYTES))
+                .fails(1, &["the store is full"]);
+            (full(sandbox) == what).then_some(())
+        });
         traffic.await_recorded(traffic.recorded() + 300);
         if round == rounds / 2 {
             drop(server.crash());
@@ -121,7 +132,7 @@ fn soak(
             traffic.await_recorded(traffic.recorded() + 300);
         }
         free();
-        eventually("there is room again", || (full(sandbox) == "no").then_some(()));
+        eventually_within(DEADLINE, "there is room again", || (full(sandbox) == "no").then_some(()));
         traffic.await_recorded(traffic.recorded() + 300);
     }
     let recorded = traffic.end();

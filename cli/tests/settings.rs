@@ -109,7 +109,7 @@ fn a_wrong_option_of_a_role_touches_nothing() {
     let sandbox = sandbox();
     let run = ["run", "--roles", "kvstore"];
     for (option, parts) in [
-        ("kvstore.max-value=65MiB", ["max-value cannot be \"65MiB\"", "from 1 to 68"]),
+        ("kvstore.max-value=1025GiB", ["max-value cannot be \"1025GiB\"", "from 1 to 1099511627776"]),
         ("kvstore.level=x", ["level cannot be \"x\"", "a whole number"]),
         ("kvstore.nope=x", ["no option \"nope\"", "kvstore.path, kvstore.max-value"]),
     ] {

@@ -23,11 +23,11 @@ fn shows_server(sandbox: &Sandbox, line: &str, id: &str, roles: &str, socket: &P
     let shown = String::from_utf8(sandbox.shell(line).succeeds()).unwrap();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let mut lines = shown.lines().map(words);
-    let header = ["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "ADDRESSES"];
+    let header = ["SERVER", "ROLES", "STATE", "AGE", "HEARD", "INCARNATION", "PID", "ADDRESSES"];
     assert_eq!(lines.next().unwrap(), header, "{shown}");
     let row = lines.find(|row| row[0] == id).unwrap_or_else(|| panic!("{id} is missing: {shown}"));
     assert_eq!(row[..3], [id, roles, "reachable"], "{shown}");
-    assert_eq!(row[6], format!("unix:{}", socket.display()), "{shown}");
+    assert_eq!(row[7], format!("unix:{}", socket.display()), "{shown}");
 }
 
 fn type_transcript(sandbox: &Sandbox) {

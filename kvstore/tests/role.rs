@@ -14,7 +14,7 @@ fn it_says_what_it_is() {
     assert_eq!(KvStoreRole.name(), "kvstore");
     assert!(!KvStoreRole.about().is_empty());
     let keys: Vec<_> = KvStoreRole.options().iter().map(|option| option.key).collect();
-    assert_eq!(keys, ["path", "max-value", "max-size", "durability", "level"]);
+    assert_eq!(keys, ["path", "max-value", "max-size", "durability", "changes", "level"]);
 }
 
 #[actix::test]
@@ -45,7 +45,7 @@ async fn its_options_reach_the_store() {
 async fn a_bad_option_is_refused_by_name_and_nothing_is_made() {
     let world = World::memory();
     let server = world.node().await;
-    for (key, value) in [("max-value", "65MiB"), ("max-size", "10"), ("level", "100"), ("size", "1")] {
+    for (key, value) in [("max-value", "1025GiB"), ("max-size", "10"), ("level", "100"), ("size", "1")] {
         match start_role(&server, world.dir.path(), &[(key, value)]).await {
             Err(RoleError::BadOption { key: of, value: what, .. }) => {
                 assert_eq!((of.as_str(), what.as_str()), (key, value))

@@ -78,7 +78,7 @@ pub struct StoreStat {
     pub readers: u64,
     /// Reader slots that there are.
     pub max_readers: u64,
-    /// What the last put found to be full.
+    /// What the last put found to be full, unless there is room for it since something was removed.
     pub full: Fullness,
     /// When a write is answered.
     pub durability: Durability,

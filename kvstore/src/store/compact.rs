@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::sync::PoisonError;
 
+use super::commit::Failure;
 use super::environment::DATA_FILE;
 use super::error::{Full, StorageError, WriteError};
 use super::files;
-use super::handle::{Failure, Inner, Store};
+use super::handle::{Inner, Store};
 use super::synced;
 use crate::failpoint::{self, Moment};
 

@@ -146,6 +146,8 @@ pub(super) fn copy_through(
     let (copied, written) = thread::scope(|scope| {
         let copier = thread::Builder::new().name("store-copy".to_owned()).spawn_scoped(scope, move || {
             let copied = environment.copy_to(&mut given);
+            // Who gives the copy up waits for the one who reads, and that one for the end of the pipe: which must not wait.
+            drop(given);
             // The transaction has ended, whatever becomes of the last of the copy.
             drop(copying);
             copied

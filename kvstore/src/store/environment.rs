@@ -70,6 +70,14 @@ impl Tables {
     pub(super) fn all(&self) -> [Table<'static>; 6] {
         [self.records, self.expiry, self.changes, self.parts, self.values, self.meta]
     }
+
+    /// How many pages they take. LMDB keeps count of that.
+    pub(super) fn used_pages(&self, transaction: &RoTxn<'_>) -> Result<u64, heed::Error> {
+        self.all().iter().try_fold(0, |pages, table| {
+            let stat = table.stat(transaction)?;
+            Ok(pages + (stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64)
+        })
+    }
 }
 
 /// What a body of a write transaction wants done with it.

@@ -103,7 +103,7 @@ pub struct Status {
     pub readers: u64,
     /// Reader slots that there are.
     pub max_readers: u64,
-    /// What the last put found to be full; none when it found room.
+    /// What the last put found to be full; none when it found room, or there is room for it since something was removed.
     pub full: Option<Full>,
     /// When a write is answered.
     pub durability: Durability,
@@ -175,14 +175,10 @@ impl Store {
         let sizes = environment.sizes();
         let now_ms = self.now_ms();
         let read = environment.read(|transaction, tables| -> Result<_, heed::Error> {
-            let mut used_pages = 0;
-            for table in tables.all() {
-                let stat = table.stat(transaction)?;
-                used_pages += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
-            }
+            let used_pages = tables.used_pages(transaction)?;
             let (entries, revision) = count(transaction, tables, now_ms)?;
             let changes = (tables.changes.len(transaction)?, first_kept(transaction, tables)?);
-            Ok((entries, revision, used_pages as u64, changes))
+            Ok((entries, revision, used_pages, changes))
         });
         let (entries, revision, used_pages, (changes, first_change)) = read.flatten().map_err(failed)?;
         Ok(Status {

@@ -2,8 +2,9 @@
 //! removed. Those that belong to nothing, which damage leaves, are found in `strays`.
 
 use super::apply_upload::idlest;
+use super::commit::{Failure, Writer};
 use super::error::{StorageError, WriteError};
-use super::handle::{Failure, Inner, Store, Writer};
+use super::handle::{Inner, Store};
 use super::parts::{State, read_value_key};
 use super::upload::UPLOAD_IDLE_MS;
 use super::write::{Applied, Prepared};

@@ -4,8 +4,9 @@
 use std::io;
 use std::sync::PoisonError;
 
+use super::commit::Writer;
 use super::error::StorageError;
-use super::handle::{Inner, Writer};
+use super::handle::Inner;
 use super::options::StoreOptions;
 use super::synced;
 use crate::failpoint::{self, Moment};

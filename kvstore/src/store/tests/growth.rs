@@ -217,3 +217,24 @@ fn a_full_store_of_the_first_program_opens_reads_and_removes() {
         assert!(directory.path().join("data.mdb").metadata().unwrap().len() <= 1 << 20);
     }
 }
+
+#[test]
+fn puts_among_removes_leave_what_is_kept_back_for_removes() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(32 << 20);
+    let store = Store::open(directory.path(), options.clone()).unwrap();
+    fill(&store, 100_000);
+    let too_large = bytes::Bytes::from(noise(1, 8 << 20));
+    for round in 0..40_u32 {
+        let results = store.apply(vec![
+            Write::put("too large", too_large.clone()),
+            Write::remove(round.to_string()),
+            Write::put(format!("more {round}"), noise(round.into(), 500_000)),
+        ]);
+        assert!(matches!(results[0], Err(WriteError::StoreFull(_))), "{:?}", results[0]);
+        assert!(results[1].is_ok(), "{:?}", results[1]);
+    }
+    // A few pages of what is kept back may have been taken by removes.
+    let file_bytes = store.status().unwrap().file_bytes;
+    assert!(file_bytes <= options.put_ceiling() as u64 + (1 << 20), "{file_bytes}");
+}

@@ -14,6 +14,7 @@ mod look;
 mod model;
 mod places;
 mod readers;
+mod room;
 mod stalled;
 mod stream_damage;
 mod stream_model;
