@@ -68,7 +68,8 @@ pub(super) fn apply(
             Prepared::Upload(step) => batch.upload(step)?,
             Prepared::DropUnfinished { before_ms } => Ok(batch.drop_unfinished(*before_ms)?),
             Prepared::DropStrays { values } => Ok(batch.drop_strays(values)?),
-            Prepared::Free { value, most } => Ok(batch.free(*value, *most)?),
+            Prepared::DropUnknown { values } => Ok(batch.drop_unknown(values)?),
+            Prepared::Free { values, most } => Ok(batch.free(values, *most)?),
         });
     }
     let Batch { revision, has_changed, log, .. } = batch;

@@ -3,13 +3,17 @@
 use std::io::Write as _;
 use std::ops::Bound;
 
+use heed::RoTxn;
+
 use super::apply::Batch;
+use super::environment::Tables;
 use super::error::{UploadError, WriteError};
 use super::parts::{Manifest, PartHeader, State, Upload, part_key, read_part_key, read_value_key, value_key};
-use super::reclaim::is_stray;
+
 use super::record::{Codec, Header, PayloadChecksum};
-use super::upload::{Finish, MAX_UPLOADS, PreparedStep, UploadDone};
-use super::write::{Action, Applied, Change};
+use super::strays::{is_stray, is_unknown};
+use super::upload::{Finish, MAX_UPLOADS, PreparedStep, UPLOAD_NEEDED_AFTER_MS, UploadDone};
+use super::write::{Action, Applied, Change, Condition};
 
 /// The key in `meta` of the last number that was given to a value in parts, as eight little-endian bytes.
 const LAST_VALUE_KEY: &[u8] = b"value";
@@ -23,6 +27,8 @@ type Stepped = Result<Result<Applied, WriteError>, heed::Error>;
 impl Batch<'_, '_> {
     pub(super) fn upload(&mut self, step: &PreparedStep) -> Stepped {
         match step {
+            // As with a put, what is there may be damaged: this writes over it.
+            PreparedStep::Begin { condition: Condition::Always, .. } => self.begin(),
             PreparedStep::Begin { key, condition } => {
                 // An early look, to save the way to what would be refused: the condition is judged again at the end.
                 let change = Change { key: key.clone(), condition: *condition, action: Action::Check };
@@ -45,7 +51,7 @@ impl Batch<'_, '_> {
     }
 
     fn begin(&mut self) -> Stepped {
-        if self.all_unfinished()?.len() >= MAX_UPLOADS {
+        if all_unfinished(self.transaction, self.tables)?.len() >= MAX_UPLOADS && !self.drop_idlest()? {
             return Ok(Err(UploadError::TooMany { limit: MAX_UPLOADS }.into()));
         }
         let upload = self.next_value()?;
@@ -146,6 +152,8 @@ impl Batch<'_, '_> {
                 let stored_bytes = manifest.stored_bytes;
                 Ok(Ok(Applied::Stored(super::write::Stored { stored_bytes, ..stored })))
             }
+            // Tried again, it gets further.
+            Err(WriteError::TooMuchToCheck) => Ok(Err(WriteError::TooMuchToCheck)),
             other => {
                 self.drop_value(State::Unfinished, finish.upload)?;
                 Ok(other)
@@ -158,27 +166,25 @@ impl Batch<'_, '_> {
         Ok(entry.and_then(Upload::decode))
     }
 
-    /// The values that are being written, with how far they are; none for one whose entry is damaged.
-    fn all_unfinished(&self) -> Result<Vec<(u64, Option<Upload>)>, heed::Error> {
-        let prefix = [State::Unfinished as u8];
-        let entries = self.tables.values.prefix_iter(self.transaction, &prefix)?;
-        let entries = entries.filter_map(|entry| match entry {
-            Ok((key, entry)) => Some(Ok((read_value_key(key)?, Upload::decode(entry)))),
-            Err(error) => Some(Err(error)),
-        });
-        entries.collect()
-    }
-
     /// Gives up what nobody has added to since `before_ms`.
     pub(super) fn drop_unfinished(&mut self, before_ms: u64) -> Result<Applied, heed::Error> {
         let mut count = 0;
-        for (upload, entry) in self.all_unfinished()? {
+        for (upload, entry) in all_unfinished(self.transaction, self.tables)? {
             if entry.is_none_or(|entry| entry.changed_ms <= before_ms) {
                 self.drop_value(State::Unfinished, upload)?;
                 count += 1;
             }
         }
         Ok(Applied::Collected { count })
+    }
+
+    /// Gives up the upload to which nothing has come for longest, where its place may be taken.
+    fn drop_idlest(&mut self) -> Result<bool, heed::Error> {
+        let idlest = idlest(self.transaction, self.tables, self.now_ms)?;
+        if let Some((upload, _)) = idlest {
+            self.drop_value(State::Unfinished, upload)?;
+        }
+        Ok(idlest.is_some())
     }
 
     /// Drops those of the values that belong to no record.
@@ -188,6 +194,18 @@ impl Batch<'_, '_> {
             let owner = self.tables.values.get(self.transaction, &value_key(State::Owned, *value))?;
             let Some(owner) = owner.map(<[u8]>::to_vec) else { continue };
             if is_stray(self.transaction, self.tables, *value, &owner)? {
+                self.drop_value(State::Owned, *value)?;
+                count += 1;
+            }
+        }
+        Ok(Applied::Collected { count })
+    }
+
+    /// Drops those of the values that have parts and no entry.
+    pub(super) fn drop_unknown(&mut self, values: &[u64]) -> Result<Applied, heed::Error> {
+        let mut count = 0;
+        for value in values {
+            if is_unknown(self.transaction, self.tables, *value)? && self.first_part(*value)?.is_some() {
                 self.drop_value(State::Owned, *value)?;
                 count += 1;
             }
@@ -219,27 +237,61 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Frees some of the parts of a dropped value, at most so many, and forgets it with the last of them.
-    pub(super) fn free(&mut self, value: u64, most: u32) -> Result<Applied, heed::Error> {
-        let dropped = value_key(State::Dropped, value);
-        if self.tables.values.get(self.transaction, &dropped)?.is_none() {
-            return Ok(Applied::Freed { parts: 0, is_last: true });
+    /// Frees parts of dropped values, at most so many, and forgets each value with its last part.
+    pub(super) fn free(&mut self, values: &[u64], most: usize) -> Result<Applied, heed::Error> {
+        let (mut freed_parts, mut freed_values) = (0, 0);
+        for &value in values {
+            let dropped = value_key(State::Dropped, value);
+            if freed_parts >= most || self.tables.values.get(self.transaction, &dropped)?.is_none() {
+                continue;
+            }
+            self.has_changed = true;
+            if let Some(first) = self.first_part(value)? {
+                let others = u32::try_from(most - freed_parts - 1).unwrap_or(u32::MAX);
+                let some = (part_key(value, first), part_key(value, first.saturating_add(others)));
+                let some = (Bound::Included(&some.0[..]), Bound::Included(&some.1[..]));
+                freed_parts += self.tables.parts.delete_range(self.transaction, &some)?;
+            }
+            if self.first_part(value)?.is_none() {
+                self.tables.values.delete(self.transaction, &dropped)?;
+                freed_values += 1;
+            }
         }
+        Ok(Applied::Freed { parts: freed_parts, values: freed_values })
+    }
+
+    fn first_part(&self, value: u64) -> Result<Option<u32>, heed::Error> {
         let first_and_last = (part_key(value, 0), part_key(value, u32::MAX));
         let of_value = (Bound::Included(&first_and_last.0[..]), Bound::Included(&first_and_last.1[..]));
-        let first = match self.tables.parts.range(self.transaction, &of_value)?.next() {
-            Some(part) => read_part_key(part?.0).map(|(_, number)| number),
-            None => None,
-        };
-        self.has_changed = true;
-        let Some(first) = first else {
-            self.tables.values.delete(self.transaction, &dropped)?;
-            return Ok(Applied::Freed { parts: 0, is_last: true });
-        };
-        let last = first.saturating_add(most.saturating_sub(1));
-        let some = (part_key(value, first), part_key(value, last));
-        let some = (Bound::Included(&some.0[..]), Bound::Included(&some.1[..]));
-        let parts = self.tables.parts.delete_range(self.transaction, &some)?;
-        Ok(Applied::Freed { parts, is_last: false })
+        match self.tables.parts.range(self.transaction, &of_value)?.next() {
+            Some(part) => Ok(read_part_key(part?.0).map(|(_, number)| number)),
+            None => Ok(None),
+        }
     }
+}
+
+/// The values that are being written, with how far they are; none for one whose entry is damaged.
+fn all_unfinished(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+) -> Result<Vec<(u64, Option<Upload>)>, heed::Error> {
+    let entries = tables.values.prefix_iter(transaction, &[State::Unfinished as u8])?;
+    let entries = entries.filter_map(|entry| match entry {
+        Ok((key, entry)) => Some(Ok((read_value_key(key)?, Upload::decode(entry)))),
+        Err(error) => Some(Err(error)),
+    });
+    entries.collect()
+}
+
+/// The upload to which nothing has come for longest, and when something did, where that is so long ago that another may
+/// have its place or its room.
+pub(super) fn idlest(
+    transaction: &RoTxn<'_>,
+    tables: &Tables,
+    now_ms: u64,
+) -> Result<Option<(u64, u64)>, heed::Error> {
+    let all = all_unfinished(transaction, tables)?.into_iter();
+    let all = all.map(|(upload, entry)| (upload, entry.map_or(0, |entry| entry.changed_ms)));
+    let idlest = all.min_by_key(|(_, changed_ms)| *changed_ms);
+    Ok(idlest.filter(|(_, changed_ms)| now_ms.saturating_sub(*changed_ms) >= UPLOAD_NEEDED_AFTER_MS))
 }

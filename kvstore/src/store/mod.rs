@@ -32,6 +32,7 @@ mod recent;
 mod reclaim;
 pub mod record;
 mod room;
+mod strays;
 mod stream;
 mod stream_io;
 mod sync;
@@ -61,9 +62,12 @@ pub use options::{
     Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES_CEILING, MAX_WHOLE_BYTES_CEILING, MIN_MAX_SIZE_BYTES,
     MIN_PART_BYTES, StoreOptions,
 };
+pub use strays::Strays;
 pub use stream::{InParts, Layout};
 pub use stream_io::{ValueReader, ValueWriter};
 pub use together::{MAX_TOGETHER, Together, TogetherError};
-pub use upload::{MAX_PART_BYTES, MAX_UPLOADS, UPLOAD_IDLE_MS, UploadDone, UploadStep};
+pub use upload::{
+    MAX_PART_BYTES, MAX_UPLOADS, UPLOAD_IDLE_MS, UPLOAD_NEEDED_AFTER_MS, UploadDone, UploadStep,
+};
 pub use verify::Verified;
 pub use write::{Applied, Condition, Stored, Write};

@@ -1,31 +1,25 @@
 //! Giving back the room of values in parts that nobody needs: uploads that were left, and values that were replaced or
-//! removed.
+//! removed. Those that belong to nothing, which damage leaves, are found in `strays`.
 
-use std::ops::{Bound, ControlFlow};
-
-use heed::RoTxn;
-
+use super::apply_upload::idlest;
 use super::commit::{Failure, Writer};
-use super::environment::Tables;
 use super::error::{StorageError, WriteError};
 use super::handle::{Inner, Store};
-use super::parts::{Manifest, State, read_value_key, value_key};
-use super::record::{Codec, Header};
+use super::parts::{State, read_value_key};
 use super::upload::UPLOAD_IDLE_MS;
 use super::write::{Applied, Prepared};
 
-/// How many parts are freed in one transaction: what a write waits for at most. Only their pages are noted as free, which
-/// does not take long.
-const FREED_AT_ONCE: u32 = 256;
-
-/// How many values are looked at in one transaction.
-const LOOKED_AT_ONCE: usize = 1000;
+/// How many parts are freed in one transaction, and of how many values at most: what a write waits for. Only their pages
+/// are noted as free, which does not take long. But once LMDB has begun to use pages of such a note, it writes what is left
+/// of it anew with every commit: eight bytes for each of the 257 pages of a part.
+pub(super) const FREED_AT_ONCE: usize = 32;
 
 /// How long a value that was dropped is kept in any case, in milliseconds: a reader may just have begun with it.
 const KEPT_MS: u64 = 2_000;
 
 impl Store {
-    /// Frees some of the parts that nobody needs any more, as many as one transaction does; says whether there are more.
+    /// Frees some of the parts that nobody needs any more, as many as one transaction does; says whether there
+    /// were some.
     /// Those of a value that was read from within the last minute are kept for its readers.
     ///
     /// # Errors
@@ -37,10 +31,11 @@ impl Store {
         let may_go = |value: u64, dropped_ms: u64| {
             now_ms.saturating_sub(dropped_ms) >= KEPT_MS && !recent.has(value, now_ms)
         };
-        let Some(value) = self.inner().first_dropped(may_go).map_err(WriteError::Storage)? else {
+        let values = self.inner().dropped(may_go, FREED_AT_ONCE).map_err(WriteError::Storage)?;
+        if values.is_empty() {
             return Ok(false);
-        };
-        self.commit_one(Prepared::Free { value, most: FREED_AT_ONCE })?;
+        }
+        self.commit_one(Prepared::Free { values, most: FREED_AT_ONCE })?;
         Ok(true)
     }
 
@@ -54,50 +49,6 @@ impl Store {
             Some(before_ms) => self.drop_uploads(before_ms),
             None => Ok(0),
         }
-    }
-
-    /// Drops values that belong to no record any more: one that was damaged when it was replaced did not tell of its parts.
-    /// Says how many those are.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]
-    pub fn drop_strays(&self) -> Result<usize, WriteError> {
-        let (mut count, mut from) = (0, 0);
-        loop {
-            let (values, next) = self.strays(from).map_err(WriteError::Storage)?;
-            if !values.is_empty()
-                && let Applied::Collected { count: dropped } =
-                    self.commit_one(Prepared::DropStrays { values })?
-            {
-                count += dropped;
-            }
-            match next {
-                Some(next) => from = next,
-                None => return Ok(count),
-            }
-        }
-    }
-
-    /// Some of the values, from a number on, whose records are not theirs; and where to go on.
-    fn strays(&self, from: u64) -> Result<(Vec<u64>, Option<u64>), StorageError> {
-        let found = self.environment().read(|transaction, tables| {
-            let bounds = (value_key(State::Owned, from), value_key(State::Owned, u64::MAX));
-            let range = (Bound::Included(&bounds.0[..]), Bound::Included(&bounds.1[..]));
-            let mut strays = Vec::new();
-            for (looked_at, entry) in tables.values.range(transaction, &range)?.enumerate() {
-                let (key, owner) = entry?;
-                let Some(value) = read_value_key(key) else { continue };
-                if looked_at >= LOOKED_AT_ONCE {
-                    return Ok((strays, Some(value)));
-                }
-                if is_stray(transaction, tables, value, owner)? {
-                    strays.push(value);
-                }
-            }
-            Ok::<_, heed::Error>((strays, None))
-        });
-        found.flatten().map_err(failed)
     }
 
     /// Gives up what nobody goes on with, as after a crash.
@@ -122,56 +73,58 @@ impl Store {
 }
 
 impl Inner {
-    /// Frees some of what was dropped, whoever reads it: the store is full. Says whether there was anything.
+    /// Frees some of what was dropped, for the store is full: first what nobody reads, then what is read, and at last what
+    /// an upload holds to which nothing has come for a while. Says whether there was anything.
     pub(super) fn reclaim(&self, writer: &mut Writer) -> Result<bool, Failure> {
-        let Some(value) = self.first_dropped(|_, _| true).map_err(Failure::Storage)? else {
-            return Ok(false);
-        };
-        match self.commit_growing(writer, &[Prepared::Free { value, most: FREED_AT_ONCE }]) {
-            Ok(_) => {
-                self.recent().forget(value);
-                Ok(true)
-            }
+        let now_ms = self.clock.now_ms();
+        Ok(self.free_some(writer, |value| !self.recent().has(value, now_ms))?
+            || self.free_some(writer, |_| true)?
+            || (self.drop_idlest(writer, now_ms)? && self.free_some(writer, |_| true)?))
+    }
+
+    fn drop_idlest(&self, writer: &mut Writer, now_ms: u64) -> Result<bool, Failure> {
+        let found = self.environment.read(|transaction, tables| idlest(transaction, tables, now_ms));
+        let found = found.flatten().map_err(|error| Failure::Storage(failed(error)))?;
+        let Some((upload, before_ms)) = found else { return Ok(false) };
+        tracing::info!(upload, "a value that nobody seems to go on with is given up, for the store is full");
+        self.commit_within(writer, Prepared::DropUnfinished { before_ms })
+    }
+
+    fn free_some(&self, writer: &mut Writer, may_go: impl Fn(u64) -> bool) -> Result<bool, Failure> {
+        let values = self.dropped(|value, _| may_go(value), 1).map_err(Failure::Storage)?;
+        let Some(&value) = values.first() else { return Ok(false) };
+        let freed = self.commit_within(writer, Prepared::Free { values, most: FREED_AT_ONCE })?;
+        if freed {
+            self.recent().forget(value);
+        }
+        Ok(freed)
+    }
+
+    /// Says whether there was room for it.
+    fn commit_within(&self, writer: &mut Writer, write: Prepared) -> Result<bool, Failure> {
+        match self.commit_growing(writer, &[write]) {
+            Ok(_) => Ok(true),
             Err(Failure::MapFull | Failure::DiskFull) => Ok(false),
-            Err(storage) => Err(storage),
+            Err(other) => Err(other),
         }
     }
 
-    /// The first of the values that were dropped for which this holds, given its number and when it was dropped.
-    fn first_dropped(&self, may_go: impl Fn(u64, u64) -> bool) -> Result<Option<u64>, StorageError> {
+    /// The values that were dropped for which this holds, given the number and when it was dropped: the first ones, at most
+    /// so many.
+    fn dropped(&self, may_go: impl Fn(u64, u64) -> bool, most: usize) -> Result<Vec<u64>, StorageError> {
         let found = self.environment.read(|transaction, tables| {
-            let mut entries = tables.values.prefix_iter(transaction, &[State::Dropped as u8])?;
-            let found = entries.try_for_each(|entry| match entry {
+            let entries = tables.values.prefix_iter(transaction, &[State::Dropped as u8])?;
+            let values = entries.filter_map(|entry| match entry {
                 Ok((key, at_ms)) => {
                     let at_ms = at_ms.try_into().map_or(0, u64::from_le_bytes);
-                    match read_value_key(key) {
-                        Some(value) if may_go(value, at_ms) => ControlFlow::Break(Ok(value)),
-                        _ => ControlFlow::Continue(()),
-                    }
+                    read_value_key(key).filter(|value| may_go(*value, at_ms)).map(Ok)
                 }
-                Err(error) => ControlFlow::Break(Err(error)),
+                Err(error) => Some(Err(error)),
             });
-            found.break_value().transpose()
+            values.take(most).collect::<Result<_, _>>()
         });
         found.flatten().map_err(failed)
     }
-}
-
-/// Whether the record under a value's key is another's. One that is damaged may be its own.
-pub(super) fn is_stray(
-    transaction: &RoTxn<'_>,
-    tables: &Tables,
-    value: u64,
-    owner: &[u8],
-) -> Result<bool, heed::Error> {
-    let Some(record) = tables.records.get(transaction, owner)? else { return Ok(true) };
-    Ok(match Header::decode(owner, record) {
-        Ok((Header { codec: Codec::Parts, .. }, payload)) => {
-            Manifest::decode(payload).is_ok_and(|manifest| manifest.value != value)
-        }
-        Ok(_) => true,
-        Err(_) => false,
-    })
 }
 
 fn failed(error: heed::Error) -> StorageError {

@@ -100,7 +100,12 @@ fn read_part(value: u64, number: u32, part: &[u8]) -> Result<Vec<u8>, RecordErro
     if header.bytes as usize > MAX_PART_BYTES {
         return Err(Damage::Part { number }.into());
     }
-    Ok(expand(header.codec, header.bytes.into(), payload)?)
+    let bytes = expand(header.codec, header.bytes.into(), payload)?;
+    // Of one that is not compressed the checksum of the payload has told it.
+    if header.codec == Codec::Zstd && crc32fast::hash(&bytes) != header.content {
+        return Err(Damage::Part { number }.into());
+    }
+    Ok(bytes)
 }
 
 /// Why a part is not there: the value is damaged, or gone, or has none with that number.

@@ -127,8 +127,11 @@ impl ValueWriter {
             checksum: self.checksum.clone().finalize(),
         };
         let done = self.store.step(step);
-        // What the database has failed over is unknown: it is given up once more.
-        self.has_ended = !matches!(done, Err(WriteError::Storage(_) | WriteError::StoreFull(_)));
+        // It goes on after these, or that is unknown: it is given up once more.
+        self.has_ended = !matches!(
+            done,
+            Err(WriteError::Storage(_) | WriteError::StoreFull(_) | WriteError::TooMuchToCheck)
+        );
         match done? {
             Applied::Stored(stored) => Ok(stored),
             _ => unreachable!("an end was asked for"),

@@ -16,6 +16,10 @@ pub const MAX_UPLOADS: usize = 64;
 /// How long an upload lives to which nothing comes, in milliseconds: five minutes.
 pub const UPLOAD_IDLE_MS: u64 = 5 * 60 * 1000;
 
+/// How long nothing may come to an upload whose place or room another needs, in milliseconds: half a minute. Its client may
+/// have been killed.
+pub const UPLOAD_NEEDED_AFTER_MS: u64 = 30 * 1000;
+
 /// One step of writing a value part by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadStep {
@@ -39,7 +43,7 @@ pub enum UploadStep {
         bytes: Bytes,
     },
     /// Puts what was written under the key. Whether it is done or refused, the upload has ended then, unless it is not
-    /// what was to be written.
+    /// what was to be written, there is no room, or too much to check.
     Finish {
         /// What the answer to the beginning has named it.
         upload: u64,

@@ -10,8 +10,8 @@ use super::error::{ReadError, StorageError};
 use super::handle::Store;
 use super::options::MAX_KEY_BYTES;
 use super::parts::{Manifest, State, part_key, read_part_key, value_key};
-use super::reclaim::is_stray;
 use super::record::{Codec, Damage, Header, RecordError};
+use super::strays::is_stray;
 use super::stream::check_part;
 use super::{KeyError, MAX_PAGE_KEYS};
 

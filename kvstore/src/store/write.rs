@@ -139,8 +139,8 @@ pub enum Applied {
     Freed {
         /// How many.
         parts: usize,
-        /// There are no more of the value.
-        is_last: bool,
+        /// How many values those were the last ones of.
+        values: usize,
     },
 }
 
@@ -176,10 +176,14 @@ pub(super) enum Prepared {
     DropStrays {
         values: Vec<u64>,
     },
-    /// Frees some parts of a value that was dropped.
+    /// Drops values that have parts and no entry.
+    DropUnknown {
+        values: Vec<u64>,
+    },
+    /// Frees some parts of values that were dropped.
     Free {
-        value: u64,
-        most: u32,
+        values: Vec<u64>,
+        most: usize,
     },
 }
 

@@ -19,6 +19,7 @@ mod readers;
 mod room;
 mod stalled;
 mod stream_damage;
+mod stream_model;
 mod streams;
 mod together;
 mod upgrade;

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 
 use super::noise;
 use crate::store::environment::{End, Tables};
-use crate::store::parts::{State, part_key, value_key};
-use crate::store::record::{Damage, RecordError};
-use crate::store::{Condition, Layout, ReadError, Store, StoreOptions, restore};
+use crate::store::parts::{PartHeader, State, part_key, value_key};
+use crate::store::record::{Codec, Damage, PayloadChecksum, RecordError};
+use crate::store::{Condition, Layout, ReadError, Store, StoreOptions, Strays, WriteError, restore};
 
 const PART: usize = 1024;
 
@@ -44,6 +44,16 @@ fn verify(store: &Store) -> Vec<(String, RecordError)> {
             return damaged;
         }
     }
+}
+
+/// Looks for strays to the end.
+fn drop_strays(store: &Store) -> usize {
+    let mut strays = Strays::default();
+    let mut count = store.drop_strays(&mut strays).unwrap();
+    while !strays.is_at_end() {
+        count += store.drop_strays(&mut strays).unwrap();
+    }
+    count
 }
 
 #[test]
@@ -166,7 +176,7 @@ fn a_damaged_record_takes_no_others_parts_with_it_and_its_own_are_found() {
     assert_eq!(restore(&at("backup"), &at("restored")).unwrap().entries, 2);
     drop(store);
     let store = open(directory.path());
-    store.drop_strays().unwrap();
+    assert_eq!(drop_strays(&store), 1);
     while store.inner().reclaim(&mut store.inner().writer.lock().unwrap()).is_ok_and(|some| some) {}
     assert_eq!(verify(&store), []);
     assert_eq!(store.get(b"second").unwrap().unwrap().value, noise(2, 3 * PART));
@@ -183,4 +193,78 @@ fn a_lost_entry_about_a_value_is_told() {
     let named = verify(&store);
     assert_eq!(named[0], ("key".to_owned(), Damage::Stray { value: id }.into()));
     assert_eq!(store.get(b"key").unwrap().unwrap().value, noise(1, 3 * PART));
+}
+
+#[test]
+fn parts_of_which_nothing_is_known_are_freed_unless_a_record_may_have_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let orphan = stream(&store, "orphan", &noise(1, 3 * PART));
+    let kept = stream(&store, "kept", &noise(2, 3 * PART));
+    let noted = stream(&store, "noted", &noise(3, 3 * PART));
+    let record = |key: &str| {
+        let read = store.environment().read(|transaction, tables| {
+            tables.records.get(transaction, key.as_bytes()).unwrap().unwrap().to_vec()
+        });
+        read.unwrap()
+    };
+    tamper(&store, |transaction, tables| {
+        for value in [orphan, kept] {
+            tables.values.delete(transaction, &value_key(State::Owned, value))?;
+        }
+        tables.records.delete(transaction, b"orphan").map(drop)
+    });
+    // A damaged record may be the one that has them.
+    let sound = record("noted");
+    let mut damaged = sound.clone();
+    damaged[20] ^= 1;
+    tamper(&store, |transaction, tables| tables.records.put(transaction, b"noted", &damaged));
+    assert_eq!(drop_strays(&store), 0);
+    tamper(&store, |transaction, tables| tables.records.put(transaction, b"noted", &sound));
+    assert_eq!(drop_strays(&store), 1);
+    while store.inner().reclaim(&mut store.inner().writer.lock().unwrap()).is_ok_and(|some| some) {}
+    let parts_of = |value: u64| {
+        let read = store.environment().read(|transaction, tables| {
+            tables.parts.prefix_iter(transaction, &value.to_be_bytes()).unwrap().count()
+        });
+        read.unwrap()
+    };
+    assert_eq!([orphan, kept, noted].map(parts_of), [0, 3, 3]);
+    assert_eq!(store.get(b"kept").unwrap().unwrap().value, noise(2, 3 * PART));
+    assert_eq!(drop_strays(&store), 0);
+}
+
+#[test]
+fn a_stream_without_a_condition_writes_over_damage_as_a_put_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.put("key", "v").unwrap();
+    tamper(&store, |transaction, tables| tables.records.put(transaction, b"key", &[9; 40]));
+    for condition in [Condition::Absent, Condition::Revision(1)] {
+        let refused = store.writer("key", condition).map(drop);
+        assert!(matches!(refused, Err(WriteError::Unreadable(_))), "{refused:?}");
+    }
+    stream(&store, "key", &noise(1, 3 * PART));
+    assert_eq!(store.get(b"key").unwrap().unwrap().value, noise(1, 3 * PART));
+    assert_eq!(verify(&store), []);
+}
+
+#[test]
+fn a_part_that_was_not_compressed_from_what_it_says_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let id = stream(&store, "key", &[7; PART]);
+    let key = part_key(id, 0);
+    tamper(&store, |transaction, tables| {
+        let part = tables.parts.get(transaction, &key)?.unwrap().to_vec();
+        let (header, payload) = PartHeader::decode(&key, &part).unwrap();
+        assert_eq!(header.codec, Codec::Zstd);
+        let other = PartHeader { content: header.content ^ 1, ..header };
+        let other = [&other.encode(&key, &PayloadChecksum::of(payload))[..], payload].concat();
+        tables.parts.put(transaction, &key, &other)
+    });
+    for answer in [store.get(b"key").map(drop), store.read_part(b"key", id, 0).map(drop)] {
+        let expected = Damage::Part { number: 0 };
+        assert!(matches!(answer, Err(ReadError::Damaged { damage }) if damage == expected), "{answer:?}");
+    }
 }

@@ -1,28 +1,27 @@
 //! Values that are written and read part by part, with a clock that the tests set.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::noise;
+use crate::store::checked::Checked;
 use crate::store::clock::Clock;
 use crate::store::handle::Revisions;
 use crate::store::record::Codec;
 use crate::store::{
     Applied, Condition, Full, InParts, Layout, MAX_UPLOADS, ReadError, Store, StoreOptions, Stored,
-    UPLOAD_IDLE_MS, UploadDone, UploadError, UploadStep, Write, WriteError, restore,
+    UPLOAD_IDLE_MS, UPLOAD_NEEDED_AFTER_MS, UploadDone, UploadError, UploadStep, Write, WriteError, restore,
 };
 
 /// Small, so that values of many parts cost little.
-const PART: usize = 1024;
+pub(super) const PART: usize = 1024;
 
-struct Timed {
-    store: Store,
+pub(super) struct Timed {
+    pub(super) store: Store,
     options: StoreOptions,
     now_ms: Arc<AtomicU64>,
     directory: TempDir,
@@ -39,7 +38,7 @@ fn open_at(directory: &TempDir, options: &StoreOptions, now_ms: &Arc<AtomicU64>)
 }
 
 impl Timed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(options())
     }
 
@@ -49,11 +48,11 @@ impl Timed {
         Self { store: open_at(&directory, &options, &now_ms), options, now_ms, directory }
     }
 
-    fn pass(&self, ms: u64) {
+    pub(super) fn pass(&self, ms: u64) {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    fn reopen(self) -> Self {
+    pub(super) fn reopen(self) -> Self {
         drop(self.store);
         Self { store: open_at(&self.directory, &self.options, &self.now_ms), ..self }
     }
@@ -104,12 +103,12 @@ impl Timed {
     }
 
     /// Frees what may be freed now.
-    fn free(&self) {
+    pub(super) fn free(&self) {
         while self.store.free_dropped().unwrap() {}
     }
 
     /// How many parts the table has, whoever needs them, and how many entries there are about values.
-    fn in_tables(&self) -> (u64, u64) {
+    pub(super) fn in_tables(&self) -> (u64, u64) {
         let environment = self.store.environment();
         environment
             .read(|transaction, tables| {
@@ -119,7 +118,7 @@ impl Timed {
     }
 
     /// Everything is as it should be; says how many records there are.
-    fn verify(&self) -> u64 {
+    pub(super) fn verify(&self) -> u64 {
         let (mut records, mut after) = (0, None);
         loop {
             let part = self.store.verify(after.as_deref()).unwrap();
@@ -142,7 +141,7 @@ fn stream(store: &Store, key: &'static str, value: &[u8], ttl_ms: Option<u64>) -
     writer.finish(ttl_ms)
 }
 
-fn read(store: &Store, key: &str) -> Option<Vec<u8>> {
+pub(super) fn read(store: &Store, key: &str) -> Option<Vec<u8>> {
     let mut reader = store.reader(key.as_bytes()).unwrap()?;
     let mut value = Vec::new();
     reader.read_to_end(&mut value).unwrap();
@@ -347,10 +346,34 @@ fn what_nobody_reads_is_freed_soon() {
     assert_eq!(timed.in_tables(), (600, 1), "a reader may just have begun with it");
     timed.pass(2000);
     assert!(timed.store.free_dropped().unwrap());
-    assert_eq!(timed.in_tables(), (344, 1), "in transactions of bounded size");
+    assert_eq!(timed.in_tables(), (568, 1), "in transactions of bounded size");
     let timed = timed.reopen();
     timed.free();
     assert_eq!(timed.in_tables(), (0, 0));
+}
+
+#[test]
+fn values_of_few_parts_are_freed_together() {
+    const KEYS: [&str; 20] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17",
+        "18", "19",
+    ];
+    let timed = Timed::new();
+    for key in KEYS {
+        timed.stream(key, &noise(1, 2 * PART));
+        timed.store.remove(key).unwrap();
+    }
+    assert_eq!(timed.in_tables(), (40, 20));
+    timed.pass(2000);
+    assert!(timed.store.free_dropped().unwrap());
+    assert_eq!(
+        timed.in_tables(),
+        (8, 4),
+        "as many as one transaction frees, and no entry is left for another"
+    );
+    assert!(timed.store.free_dropped().unwrap());
+    assert_eq!(timed.in_tables(), (0, 0));
+    assert!(!timed.store.free_dropped().unwrap());
 }
 
 #[test]
@@ -422,6 +445,66 @@ fn there_are_only_so_many_uploads_at_once() {
     assert!(matches!(refused, Err(WriteError::Upload(UploadError::TooMany { limit: MAX_UPLOADS }))));
     timed.step(UploadStep::Abort { upload: uploads[7] }).unwrap();
     timed.begin("key").unwrap();
+    // The places of clients that were killed are needed sooner than after five minutes.
+    timed.pass(UPLOAD_NEEDED_AFTER_MS - 1);
+    timed.part(uploads[0], 0, b"slow").unwrap();
+    assert!(timed.begin("key").is_err());
+    timed.pass(1);
+    timed.begin("key").unwrap();
+    timed.part(uploads[2], 0, b"v").unwrap();
+    let late = timed.part(uploads[1], 0, b"v");
+    assert!(matches!(late, Err(WriteError::Upload(UploadError::NoSuchUpload))), "{late:?}");
+    assert!(matches!(timed.finish(uploads[0], "key", b"slow"), Ok(Applied::Stored(_))));
+}
+
+#[test]
+fn an_end_that_cannot_be_judged_for_now_can_be_tried_again() {
+    let timed = Timed::new();
+    let other = timed.store.put("other", noise(1, 3000)).unwrap();
+    let before = timed.store.put("key", noise(2, 3000)).unwrap();
+    let upload = timed.begin("key").unwrap();
+    timed.part(upload, 0, b"value").unwrap();
+    timed.store.inner().writer.lock().unwrap().checked = Checked::within(4000);
+    let check = Write::Check { key: "other".into(), condition: Condition::Revision(other.revision) };
+    let finish = Write::Upload(UploadStep::Finish {
+        upload,
+        key: "key".into(),
+        condition: Condition::Revision(before.revision),
+        ttl_ms: None,
+        value_bytes: 5,
+        checksum: crc32fast::hash(b"value"),
+    });
+    let results = timed.store.apply(vec![check, finish.clone()]);
+    assert!(matches!(results[..], [Ok(_), Err(WriteError::TooMuchToCheck)]), "{results:?}");
+    let results = timed.store.apply(vec![finish]);
+    assert!(matches!(results[..], [Ok(Applied::Stored(_))]), "{results:?}");
+    assert_eq!(timed.store.get(b"key").unwrap().unwrap().value, "value");
+}
+
+#[test]
+fn a_full_store_takes_first_what_nobody_reads_and_what_is_left_at_last() {
+    let timed = Timed::new();
+    for (seed, key) in [(1, "read"), (2, "unread")] {
+        timed.stream(key, &noise(seed, 3 * PART));
+    }
+    let parts = timed.in_parts("read");
+    assert!(timed.store.remove("read").unwrap() && timed.store.remove("unread").unwrap());
+    let left = timed.begin("left").unwrap();
+    timed.part(left, 0, b"v").unwrap();
+    let reclaim = || timed.store.inner().reclaim(&mut timed.store.inner().writer.lock().unwrap());
+    let reclaim = || reclaim().is_ok_and(|some| some);
+    assert!(reclaim());
+    assert_eq!(timed.in_tables(), (4, 2));
+    assert!(timed.store.read_part(b"read", parts.value, 0).is_ok());
+    assert!(reclaim());
+    assert_eq!(timed.in_tables(), (1, 1));
+    timed.pass(UPLOAD_NEEDED_AFTER_MS - 1);
+    assert!(!reclaim(), "its client may just be slow");
+    timed.pass(1);
+    assert!(reclaim());
+    assert_eq!(timed.in_tables(), (0, 0));
+    let late = timed.part(left, 1, b"v");
+    assert!(matches!(late, Err(WriteError::Upload(UploadError::NoSuchUpload))), "{late:?}");
 }
 
 #[test]
@@ -474,87 +557,4 @@ fn a_backup_and_a_compaction_take_values_in_parts_along() {
     // The upload goes on over the compaction.
     timed.finish(upload, "unfinished", &value[..PART]).unwrap();
     assert_eq!(timed.verify(), 2);
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Stream { key: usize, seed: u64, length: usize, chunk: usize, is_left: bool },
-    Put { key: usize, length: usize },
-    Remove { key: usize },
-    Read { key: usize },
-    Free { ms: u64 },
-    Reopen,
-}
-
-const KEYS: [&str; 3] = ["one", "two", "three"];
-
-fn step() -> impl Strategy<Value = Step> {
-    let key = || 0..KEYS.len();
-    let length = prop_oneof![0..3 * PART, (0..9_usize).prop_map(|parts| parts * PART), 0..15 * PART];
-    prop_oneof![
-        4 => (key(), any::<u64>(), length, 1..3 * PART, prop::bool::weighted(0.2))
-            .prop_map(|(key, seed, length, chunk, is_left)| Step::Stream { key, seed, length, chunk, is_left }),
-        1 => (key(), 0..2 * PART).prop_map(|(key, length)| Step::Put { key, length }),
-        1 => key().prop_map(|key| Step::Remove { key }),
-        3 => key().prop_map(|key| Step::Read { key }),
-        2 => (0..70_000_u64).prop_map(|ms| Step::Free { ms }),
-        1 => Just(Step::Reopen),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20))]
-
-    #[test]
-    fn streams_do_what_a_map_does(steps in prop::collection::vec(step(), 1..30)) {
-        let mut timed = Timed::new();
-        let mut model = BTreeMap::new();
-        for step in steps {
-            match step {
-                Step::Stream { key, seed, length, chunk, is_left } => {
-                    let value = if seed % 3 == 0 { vec![seed as u8; length] } else { noise(seed, length) };
-                    let mut writer = timed.store.writer(KEYS[key], Condition::Always).unwrap();
-                    for chunk in value.chunks(chunk) {
-                        writer.write_all(chunk).unwrap();
-                    }
-                    if is_left {
-                        continue;
-                    }
-                    writer.finish(None).unwrap();
-                    model.insert(KEYS[key], value);
-                }
-                Step::Put { key, length } => {
-                    timed.store.put(KEYS[key], vec![1; length]).unwrap();
-                    model.insert(KEYS[key], vec![1; length]);
-                }
-                Step::Remove { key } => {
-                    let removed = timed.store.remove(KEYS[key]).unwrap();
-                    prop_assert_eq!(removed, model.remove(KEYS[key]).is_some());
-                }
-                Step::Read { key } => {
-                    let found = read(&timed.store, KEYS[key]);
-                    prop_assert_eq!(found.as_ref(), model.get(KEYS[key]));
-                }
-                Step::Free { ms } => {
-                    timed.pass(ms);
-                    timed.free();
-                }
-                Step::Reopen => timed = timed.reopen(),
-            }
-        }
-        prop_assert_eq!(timed.verify(), model.len() as u64);
-        for key in KEYS {
-            let found = read(&timed.store, key);
-            prop_assert_eq!(found.as_ref(), model.get(key));
-        }
-        timed.pass(60_000);
-        timed.free();
-        let mut parts = (0, 0);
-        for key in KEYS {
-            if let Some(Layout::InParts(of)) = timed.store.layout(key.as_bytes()).unwrap() {
-                parts = (parts.0 + u64::from(of.parts), parts.1 + 1);
-            }
-        }
-        prop_assert_eq!(timed.in_tables(), parts);
-    }
 }
