@@ -10,7 +10,9 @@ use super::answers::answer;
 use crate::{
     engine::{Engine, EngineError, Pending},
     messages::{Part, Value, Values},
-    store::{Attached, ChangesError, ChangesPage, ChangesQuery, Entry, MAX_PART_BYTES, ReadError},
+    store::{
+        Attached, ChangesError, ChangesPage, ChangesQuery, Entry, Layout, MAX_PART_BYTES, ReadError, Store,
+    },
 };
 
 /// What the values of all answers may take until they are written to their connections; one of the longest is always
@@ -126,6 +128,11 @@ impl Reads {
         })
     }
 
+    /// Has it asked how a value is stored.
+    pub(super) fn layout(&self, key: Bytes) -> Result<Pending<Option<Layout>>, EngineError> {
+        self.engine.try_query(move |store: &Store| store.layout(&key))
+    }
+
     /// Reads a part of a value, with the room that it takes.
     pub(super) async fn part(self, key: Bytes, value: u64, number: u32) -> Result<Part, EngineError> {
         let mut room = self.room_for(MAX_PART_BYTES).await?;
@@ -194,11 +201,7 @@ fn permits(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        engine::EngineOptions,
-        messages::Get,
-        store::{Store, StoreOptions},
-    };
+    use crate::{engine::EngineOptions, messages::Get, store::StoreOptions};
 
     const MIB: usize = 1 << 20;
 

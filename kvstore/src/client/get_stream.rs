@@ -17,7 +17,8 @@ impl Client {
     /// or all of it where it was put as a whole.
     ///
     /// It is read to its end although it is replaced or removed meanwhile, unless its reader pauses for more than a minute or
-    /// the store is full: then the answer is [`StoreError::ValueGone`](crate::messages::StoreError::ValueGone).
+    /// the store is full: then the answer is [`StoreError::ValueGone`](crate::messages::StoreError::ValueGone). What an
+    /// overloaded store refuses is asked for again, twenty times.
     ///
     /// ```no_run
     /// # async fn copy(store: kvstore::Client) -> Result<(), kvstore::ClientError> {
@@ -36,7 +37,12 @@ impl Client {
     pub async fn get_stream(&self, key: impl AsRef<[u8]>) -> Result<Option<ValueStream>, ClientError> {
         let key = checked(key.as_ref())?;
         let begin = ReadBegin { key: key.clone() };
-        let begun = self.call(self.parts_time(), Again::UnlessAnswered, || begin.clone()).await??;
+        let begun = self.call_patiently(Again::UnlessAnswered, || begin.clone()).await?;
+        if let Some(Readable::InParts(parts)) = &begun
+            && !is_consistent(parts)
+        {
+            return Err(ClientError::Differs);
+        }
         Ok(begun.map(|begun| {
             let (revision, value_bytes, rest) = match begun {
                 Readable::Whole(value) => {
@@ -59,6 +65,11 @@ impl Client {
             ValueStream { revision, value_bytes, rest }
         }))
     }
+}
+
+/// Whether there are as many parts as a value of this length has: without that, its end could come too early.
+fn is_consistent(parts: &InParts) -> bool {
+    parts.part_bytes > 0 && parts.value_bytes.div_ceil(parts.part_bytes.into()) == u64::from(parts.parts)
 }
 
 /// A value that is being read.
@@ -135,8 +146,7 @@ impl Reading {
             let read = ReadPart { key: self.key.clone(), value: self.parts.value, number: self.next };
             let client = self.client.clone();
             self.window.push(async move {
-                let time = client.parts_time();
-                let part: Part = client.call(time, Again::UnlessAnswered, || read.clone()).await??;
+                let part: Part = client.call_patiently(Again::UnlessAnswered, || read.clone()).await?;
                 Ok(part.bytes)
             });
             self.next += 1;

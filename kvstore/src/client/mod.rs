@@ -6,6 +6,7 @@ mod handle;
 mod look;
 mod many;
 mod options;
+mod patience;
 mod put_stream;
 mod upkeep;
 mod watch;

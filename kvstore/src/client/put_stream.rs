@@ -4,17 +4,21 @@ use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
-use ensemble::{CallError, Refusal, RemoteAddr};
+use ensemble::RemoteAddr;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{
     error::ClientError,
     handle::{Again, Client, checked},
     options::PutOptions,
+    patience::{ATTEMPTS, PAUSE, is_for_a_while},
     window::Window,
 };
-use crate::messages::{
-    PutDone, StoreError, UploadAbort, UploadBegin, UploadBegun, UploadFinish, UploadPart, UploadPartDone,
+use crate::{
+    messages::{
+        PutDone, StoreError, UploadAbort, UploadBegin, UploadBegun, UploadFinish, UploadPart, UploadPartDone,
+    },
+    store::MAX_PART_BYTES,
 };
 
 /// Parts that are under way at once: the next are sent while those before them are written to the disk.
@@ -26,14 +30,15 @@ const WHOLE_BYTES: usize = 1 << 20;
 /// How long the parts under way may take beyond a short call.
 const PARTS_TIME: Duration = Duration::from_secs(10);
 
-/// How often a part is sent again that an overloaded store has refused, and after which time.
-const ATTEMPTS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(100);
-
 impl Client {
     /// Stores what `input` gives, to its end, as the options say. However long it is, a few MiB of it are in memory at a time;
     /// it may be as long as the server's option `max-value` says. It is there all at once, when this returns, or not at all.
-    /// Where its length is known, a value that is too long is refused before it is read.
+    /// Where its length is known, a value that is too long is refused before it is read. What an overloaded store refuses is
+    /// sent again, for two seconds.
+    ///
+    /// When the future is dropped, the store is told to give the put up. That is sent in the background, and is lost when the
+    /// node is dropped at once; another call of this client that is answered has come behind it. A put that was just
+    /// being finished may be done all the same.
     ///
     /// ```no_run
     /// # async fn store_file(store: kvstore::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -67,12 +72,12 @@ impl Client {
         let value_bytes = length.filter(|length| *length >= WHOLE_BYTES as u64);
         let message = UploadBegin { key: key.clone(), condition: options.condition, value_bytes };
         let UploadBegun { upload, part_bytes } =
-            self.call(self.parts_time(), Again::UnlessSent, || message.clone()).await??;
+            self.call_patiently(Again::UnlessSent, || message.clone()).await?;
         let given_up = GivenUp { remote: Some(self.remote().clone()), upload };
         let mut sending = Sending {
             client: self.clone(),
             upload,
-            part_bytes: part_bytes.max(1) as usize,
+            part_bytes: part_bytes as usize,
             next: 0,
             unanswered: VecDeque::new(),
             window: Window::default(),
@@ -127,6 +132,11 @@ impl Sending {
         mut read: Bytes,
         input: &mut (impl AsyncRead + Unpin),
     ) -> Result<(), ClientError> {
+        // A part is held in memory, several times over.
+        if !(1..=MAX_PART_BYTES).contains(&self.part_bytes) {
+            let (bytes, limit) = (self.part_bytes as u64, MAX_PART_BYTES as u64);
+            return Err(StoreError::PartLength { bytes, limit }.into());
+        }
         let mut is_end = false;
         while !is_end {
             while read.len() >= self.part_bytes {
@@ -199,16 +209,8 @@ impl Sending {
             value_bytes: self.value_bytes,
             checksum: self.checksum.clone().finalize(),
         };
-        Ok(self.client.call(self.client.parts_time(), Again::UnlessSent, || finish.clone()).await??)
+        self.client.call_patiently(Again::UnlessSent, || finish.clone()).await
     }
-}
-
-fn is_for_a_while(why: &ClientError) -> bool {
-    matches!(
-        why,
-        ClientError::Store(StoreError::Overloaded)
-            | ClientError::Call(CallError::Refused(Refusal::Overloaded))
-    )
 }
 
 /// An upload that is given up when this is dropped, as the future is that it belongs to.
