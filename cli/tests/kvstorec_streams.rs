@@ -17,7 +17,7 @@ use std::{
 };
 
 use common::{registry, sandbox_with_cookie, serve};
-use ensemble_tests::{Proc, Sandbox, skip};
+use ensemble_tests::{Proc, Sandbox, eventually, skip};
 use serde_json::Value;
 
 const LENGTH_MIB: &str = "ENSEMBLE_TEST_STREAM_MIB";
@@ -278,4 +278,20 @@ fn a_value_that_was_not_put_to_its_end_is_not_there() {
         }
         assert_eq!(sandbox.kvstorec(&["get", "key"]).succeeds(), b"before");
     }
+}
+
+#[test]
+fn an_interrupted_put_gives_its_room_back_at_once() {
+    let sandbox = sandbox_with_cookie();
+    let (_registry, _server) = server(&sandbox, "1GiB");
+    let used_bytes = || json_of(&sandbox, &["stat"])["used_bytes"].as_u64().unwrap();
+    let mut put = start(sandbox.kvstorec_command(&["put", "key"]));
+    let mut input = put.stdin.take().unwrap();
+    Blocks::new(4).write(20 * MIB, &mut input);
+    eventually("the value is on its way to the disk", || (used_bytes() > 8 * MIB).then_some(()));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&put), rustix::process::Signal::INT)
+        .unwrap();
+    assert!(!put.wait().unwrap().success());
+    eventually("nothing is left of it", || (used_bytes() < MIB).then_some(()));
+    sandbox.kvstorec(&["get", "key"]).fails(3, &[]);
 }

@@ -67,6 +67,10 @@ pub(super) async fn unless_overloaded<T>(
     }
     call().await
 }
+
+/// How long the end of an interrupted put may take.
+const GIVE_UP_TIME: Duration = Duration::from_secs(1);
+
 /// How much longer than a short call a part of a long value may take.
 const PART_TIME: Duration = Duration::from_secs(10);
 
@@ -197,15 +201,20 @@ impl Store {
         let (client, target) = self.for_streams();
         let put = async {
             tokio::select! {
-                done = client.put_stream(self.key.bytes(), input, bytes, options) => Some(done),
-                _ = signal::ctrl_c() => None,
+                done = client.put_stream(self.key.bytes(), input, bytes, options) => return Some(done),
+                _ = signal::ctrl_c() => {}
             }
+            // That the put is given up is only on its way, and the connections end with the command: this is answered behind it.
+            if let Err(why) = client.clone().with_timeout(GIVE_UP_TIME).limits().await {
+                tracing::debug!(%why, "the store gives the put up by itself later");
+            }
+            None
         };
         match progress::showing(async || share("storing", taken.get(), bytes), put).await {
             Some(Ok(done)) => Ok(done),
             Some(Err(ClientError::Input { why, .. })) => Err(input::unreadable(&name, &why)),
             Some(Err(why)) => Err(failure_within(&why, &self.key, target)),
-            None => Err(interrupted("nothing was stored")),
+            None => Err(interrupted("nothing was stored, unless it was just being finished")),
         }
     }
 
