@@ -46,8 +46,11 @@ impl Waiters {
 
     /// Has someone wait for changes behind `at` of keys with such a prefix. None where later ones have been looked at
     /// already, of which it has to see by itself whether they are for it.
-    pub(super) fn wait(&mut self, prefix: Bytes, at: u64) -> Option<Ticket> {
-        if self.is_empty() {
+    ///
+    /// While changes are held against those who wait, `is_fed`, the next of them are those behind [`seen`](Self::seen), also
+    /// when all have left meanwhile: only else is it set back for who comes first.
+    pub(super) fn wait(&mut self, prefix: Bytes, at: u64, is_fed: bool) -> Option<Ticket> {
+        if self.is_empty() && !is_fed {
             self.seen = at;
         }
         if self.seen > at {
@@ -136,10 +139,11 @@ mod tests {
     #[test]
     fn a_change_wakes_those_who_wait_for_its_key_and_no_others() {
         let mut waiters = Waiters::default();
-        let mut all = waiters.wait("".into(), 7).unwrap();
-        let mut both = [waiters.wait("a/".into(), 7).unwrap(), waiters.wait("a/".into(), 7).unwrap()];
-        let mut other = waiters.wait("b/".into(), 7).unwrap();
-        let mut longer = waiters.wait("a/b/c".into(), 7).unwrap();
+        let mut all = waiters.wait("".into(), 7, false).unwrap();
+        let mut both =
+            [waiters.wait("a/".into(), 7, false).unwrap(), waiters.wait("a/".into(), 7, false).unwrap()];
+        let mut other = waiters.wait("b/".into(), 7, false).unwrap();
+        let mut longer = waiters.wait("a/b/c".into(), 7, false).unwrap();
         waiters.see([(8, &b"c"[..]), (9, b"a/b")], 9);
         assert_eq!(woken(&mut all), Some(7));
         assert_eq!(both.each_mut().map(woken), [Some(8), Some(8)]);
@@ -152,10 +156,10 @@ mod tests {
     #[test]
     fn who_knows_less_than_was_seen_looks_by_itself() {
         let mut waiters = Waiters::default();
-        let first = waiters.wait("a".into(), 5).unwrap();
+        let first = waiters.wait("a".into(), 5, false).unwrap();
         waiters.see([], 8);
-        assert!(waiters.wait("b".into(), 7).is_none());
-        let mut ahead = waiters.wait("b".into(), 10).unwrap();
+        assert!(waiters.wait("b".into(), 7, false).is_none());
+        let mut ahead = waiters.wait("b".into(), 10, false).unwrap();
         // What one knows already is nothing new, though it was not seen by the others.
         waiters.see([(9, &b"b"[..]), (10, b"b")], 10);
         assert_eq!(woken(&mut ahead), None);
@@ -163,19 +167,33 @@ mod tests {
         assert_eq!(woken(&mut ahead), Some(10));
         assert_eq!(waiters.leave(&first), 11);
         // With nobody there nothing is seen, and who comes next may know less.
-        let next = waiters.wait("c".into(), 3).unwrap();
+        let next = waiters.wait("c".into(), 3, false).unwrap();
         assert_eq!((waiters.seen(), waiters.leave(&next)), (3, 3));
+    }
+
+    /// It was set back below a change that had been held against others, and then went on behind the next.
+    #[test]
+    fn what_was_seen_is_not_set_back_while_the_next_is_on_its_way() {
+        let mut waiters = Waiters::default();
+        let first = waiters.wait("a".into(), 8, false).unwrap();
+        waiters.see([(9, &b"c"[..])], 9);
+        waiters.leave(&first);
+        assert!(waiters.wait("c".into(), 8, true).is_none(), "9 was for it");
+        let mut knowing = waiters.wait("c".into(), 9, true).unwrap();
+        waiters.see([(10, &b"c"[..])], 10);
+        assert_eq!(woken(&mut knowing), Some(9));
     }
 
     #[test]
     fn all_are_woken_where_they_are() {
         let mut waiters = Waiters::default();
-        let mut tickets = [waiters.wait("a".into(), 5).unwrap(), waiters.wait("b".into(), 9).unwrap()];
+        let mut tickets =
+            [waiters.wait("a".into(), 5, false).unwrap(), waiters.wait("b".into(), 9, false).unwrap()];
         waiters.see([], 7);
         waiters.wake_all();
         assert_eq!(tickets.each_mut().map(woken), [Some(7), Some(9)]);
         assert!(waiters.is_empty());
-        let again = waiters.wait("b".into(), 2).unwrap();
+        let again = waiters.wait("b".into(), 2, false).unwrap();
         assert_eq!(waiters.leave(&again), 2);
         assert!(waiters.lengths.is_empty());
     }

@@ -146,7 +146,8 @@ impl Watchers {
     /// Has one wait. None where it has to look again.
     fn wait(&self, query: &ChangesQuery, at: u64) -> Option<Waiting> {
         let mut state = self.state();
-        let ticket = state.waiters.wait(query.prefix.clone(), at)?;
+        let is_fed = state.is_fed;
+        let ticket = state.waiters.wait(query.prefix.clone(), at, is_fed)?;
         if !std::mem::replace(&mut state.is_fed, true) {
             actix::spawn(self.clone().feed());
         }
@@ -172,9 +173,7 @@ impl Watchers {
                 state.is_fed = false;
                 return;
             }
-            // With others gone and come meanwhile it may be another one.
-            let after = Some(self.state().waiters.seen());
-            let query = ChangesQuery { after, most: MAX_PAGE_CHANGES, ..ChangesQuery::default() };
+            let query = ChangesQuery { after: Some(seen), most: MAX_PAGE_CHANGES, ..ChangesQuery::default() };
             match self.0.reads.changes(query, false).await {
                 Ok(Ok((page, _))) => {
                     let changes = page.changes.iter().map(|(change, _)| (change.revision, &change.key[..]));
