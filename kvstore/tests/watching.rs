@@ -9,7 +9,7 @@ use actix::System;
 use common::{KVSTORE, World, on_each_path, stop};
 use ensemble::{CallError, Node};
 use kvstore::{
-    ACTOR, Client, History, Position, PutOptions, WatchError, WatchFrom, Watching,
+    ACTOR, Client, ClientError, History, Position, PutOptions, WatchError, WatchFrom, Watching,
     messages::{
         Attached, Change, ChangeKind, Changes, Condition, MAX_WATCHES_OF_ONE, Op, Watch, WatchRefused,
     },
@@ -257,6 +257,22 @@ fn a_server_that_shuts_down_answers_those_who_wait() {
     });
 }
 
+async fn next(watching: &mut Watching) -> Change {
+    tokio::time::timeout(Duration::from_secs(30), watching.next()).await.unwrap().unwrap()
+}
+
+/// Waits until a server that was started again is reached. What a watch has yet to tell may have come before, so that the
+/// first call is the one that finds the old connection gone.
+async fn reached(store: &Client) {
+    let asking = async {
+        while let Err(why) = store.get("k").await {
+            assert!(matches!(why, ClientError::Call(_)), "{why:?}");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.unwrap();
+}
+
 #[test]
 fn over_a_restart_of_the_server_it_goes_on_where_it_was() {
     System::new().block_on(async {
@@ -273,14 +289,15 @@ fn over_a_restart_of_the_server_it_goes_on_where_it_was() {
             }
             for _ in 0..5 {
                 expected += 1;
-                assert_eq!(watching.next().await.unwrap().revision, expected);
+                assert_eq!(next(&mut watching).await.revision, expected);
             }
             stop(&server.take().unwrap()).await;
             server = Some(world.server(&[]).await);
             for _ in 0..5 {
                 expected += 1;
-                assert_eq!(watching.next().await.unwrap().revision, expected);
+                assert_eq!(next(&mut watching).await.revision, expected);
             }
+            reached(&store).await;
         }
         stop(&server.unwrap()).await;
     });

@@ -11,6 +11,7 @@
 //! - [`Relay`]: a slow way to a TCP port, which can be cut.
 //! - [`linearizability`]: whether what clients of a store saw can be explained.
 //! - [`eventually`]: waits for a condition, with a deadline.
+//! - [`Done`]: ends the threads that go on while a test works, also when it fails.
 //! - [`skip`]: says that a test is not possible here.
 //!
 //! Nothing here knows what the programs do, but for the histories, which know what a key-value store is.
@@ -35,4 +36,4 @@ pub use random::Random;
 pub use relay::{Pace, Relay};
 pub use sandbox::Sandbox;
 pub use skip::skip;
-pub use wait::{DEADLINE, eventually, eventually_within};
+pub use wait::{DEADLINE, Done, eventually, eventually_within};

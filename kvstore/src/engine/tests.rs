@@ -286,15 +286,6 @@ async fn a_closed_store_can_be_opened_again_at_once() {
     }
 }
 
-/// Says that others can end.
-struct Done<'d>(&'d AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_store_can_be_opened_again_at_once_while_programs_are_started() {
     let directory = tempfile::tempdir().unwrap();
@@ -310,8 +301,7 @@ async fn a_closed_store_can_be_opened_again_at_once_while_programs_are_started()
                     }
                 });
             }
-            // Also when a round fails, or the others would never end.
-            let _done = Done(&is_done);
+            let _done = Done::at_the_end(&is_done);
             for round in 0..100 {
                 let engine = start(open(&directory));
                 let put = runtime.block_on(engine.put("k", "v"));

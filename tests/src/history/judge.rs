@@ -51,7 +51,7 @@ impl History {
         for key in keys {
             round.check_key(key, expected.get(key).copied().flatten())?;
         }
-        round.check_together()?;
+        round.check_together(&expected)?;
         self.before = found;
         Ok(())
     }
@@ -157,7 +157,11 @@ impl<'r> Round<'r> {
         let open = self.open.iter().flat_map(|open| &open.changes).filter(|change| change.key() == key);
         let fits = match (expected, found) {
             (expected, found) if expected == found => true,
-            (_, None) => may_end(key) || open.clone().any(|change| matches!(change, Change::Remove { .. })),
+            (None, None) => true,
+            (Some((expected, _)), None) => {
+                let is_remove = |change: &Change| matches!(change, Change::Remove { .. });
+                may_end(key) || self.has_open_revision(expected) && open.clone().any(is_remove)
+            }
             (expected, Some((revision, digest))) => {
                 let is_later = expected.is_none_or(|(expected, _)| revision > expected);
                 let is_put = |change: &Change| match change {
@@ -181,33 +185,35 @@ impl<'r> Round<'r> {
         ))
     }
 
+    /// Whether there is a revision after this one that no answer is about: only what has one was done.
+    fn has_open_revision(&self, after: u64) -> bool {
+        let first = after.max(self.before.revision) + 1;
+        (first..=self.found.revision).any(|revision| !self.done.contains_key(&revision))
+    }
+
     /// Steps of several changes, which nobody else writes the keys of, are there or not.
-    fn check_together(&self) -> Result<(), String> {
+    fn check_together(&self, expected: &BTreeMap<String, State>) -> Result<(), String> {
         for Open { changes } in &self.open {
             if changes.len() < 2 {
                 continue;
             }
-            let is_put = |change: &Change| match change {
+            // None of a remove that found nothing: it is the same whether it was done or not.
+            let is_done = |change: &Change| match change {
                 Change::Put { key, value, .. } => {
-                    let found = self.found.entries.get(key);
-                    let is_new = found.is_some_and(|(revision, _)| {
-                        *revision > self.before.revision && !self.done.contains_key(revision)
-                    });
-                    Some(is_new && found.is_some_and(|(_, digest)| *digest == Digest::of(value)))
+                    Some(self.found.entries.get(key).is_some_and(|(revision, digest)| {
+                        *revision > self.before.revision
+                            && !self.done.contains_key(revision)
+                            && *digest == Digest::of(value)
+                    }))
                 }
-                Change::Remove { .. } => None,
+                Change::Remove { key } => {
+                    expected.get(key).copied().flatten()?;
+                    Some(!self.found.entries.contains_key(key))
+                }
             };
-            let puts: Vec<bool> = changes.iter().filter_map(is_put).collect();
-            let done = puts.iter().any(|is_done| *is_done);
-            let is_removed = |change: &Change| match change {
-                Change::Remove { key } => !self.found.entries.contains_key(key),
-                Change::Put { .. } => true,
-            };
-            if done && !(puts.iter().all(|is_done| *is_done) && changes.iter().all(is_removed)) {
-                return Err(format!(
-                    "a part of these is done, which go together: {puts:?} of {} ",
-                    changes.len()
-                ));
+            let are_done: Vec<bool> = changes.iter().filter_map(is_done).collect();
+            if are_done.iter().any(|is_done| *is_done != are_done[0]) {
+                return Err(format!("a part of these is done, which go together: {are_done:?}"));
             }
         }
         Ok(())

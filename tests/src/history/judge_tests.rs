@@ -86,7 +86,14 @@ fn the_last_answers_can_be_lost_where_that_is_allowed() {
 
 #[test]
 fn every_entry_that_is_not_as_answered_is_found() {
-    let (workload, model) = worked(2);
+    let removable: usize = (2..5).map(every_wrong_entry_is_found).sum();
+    assert!(removable > 0);
+}
+
+/// Says how many entries a step could have removed that was not answered.
+fn every_wrong_entry_is_found(seed: u64) -> usize {
+    let mut removable = 0;
+    let (workload, model) = worked(seed);
     let entries = model.found.entries.clone();
     assert!(entries.len() > 20);
     for (key, (revision, digest)) in &entries {
@@ -103,14 +110,25 @@ fn every_entry_that_is_not_as_answered_is_found() {
         assert!(changed(Some((*revision - 1, *digest))).is_err());
         assert!(changed(Some((model.found.revision + 1, *digest))).is_err());
         if !key.starts_with("brief") {
-            let is_removed_by_an_open_step = (0..WRITERS).any(|writer| {
+            // Every revision is that of an answer: nothing else was done.
+            assert!(changed(None).is_err(), "{key}");
+            let is_all_of_an_open_step = (0..WRITERS).any(|writer| {
                 let done = model.answers.iter().filter(|answer| answer.writer == writer).count() as u32;
-                let next = workload.step(writer, done);
-                next.changes.iter().any(|change| matches!(change, Change::Remove { key: k } if k == key))
+                let is_other = |change: &&Change| match change {
+                    Change::Put { .. } => true,
+                    Change::Remove { key: removed } => removed != key && entries.contains_key(removed),
+                };
+                let changes = workload.step(writer, done).changes;
+                changes.iter().any(|change| change.key() == key)
+                    && !changes.iter().any(|change| is_other(&change))
             });
-            assert_eq!(changed(None).is_ok(), is_removed_by_an_open_step, "{key}");
+            let mut removed = model.clone();
+            removed.change(&Change::Remove { key: key.clone() });
+            assert_eq!(judge(workload, &removed, 200).is_ok(), is_all_of_an_open_step, "{key}");
+            removable += usize::from(is_all_of_an_open_step);
         }
     }
+    removable
 }
 
 #[test]
@@ -131,7 +149,8 @@ fn an_entry_that_was_removed_is_not_back() {
 
 #[test]
 fn changes_that_go_together_are_not_torn() {
-    let mut torn = 0;
+    let is_put = |change: &Change| matches!(change, Change::Put { .. });
+    let (mut torn, mut torn_removes) = (0, 0);
     for seed in 0..40 {
         let (workload, model) = worked(seed);
         for writer in 0..WRITERS {
@@ -148,18 +167,22 @@ fn changes_that_go_together_are_not_torn() {
             for part in 1..step.changes.len() {
                 let mut half = model.clone();
                 let (first, rest) = step.changes.split_at(part);
-                let is_put = |change: &Change| matches!(change, Change::Put { .. });
-                if first.iter().any(is_put) && rest.iter().any(is_put) {
+                let does_something = |change: &Change| match change {
+                    Change::Put { .. } => true,
+                    Change::Remove { key } => model.found.entries.contains_key(key),
+                };
+                if first.iter().any(does_something) && rest.iter().any(does_something) {
                     for change in first {
                         half.change(change);
                     }
                     assert!(judge(workload, &half, 200).unwrap_err().contains("a part of"));
                     torn += 1;
+                    torn_removes += usize::from(!first.iter().any(is_put));
                 }
             }
         }
     }
-    assert!(torn > 10, "{torn}");
+    assert!(torn > 10 && torn_removes > 0, "{torn} {torn_removes}");
 }
 
 #[test]
