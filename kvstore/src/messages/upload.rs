@@ -60,7 +60,7 @@ pub struct UploadPartDone {
 }
 
 /// Puts what has come under the key, as [`PutWith`](super::PutWith) does with a value. Done or refused, the upload has ended
-/// then, unless the answer is [`StoreError::UploadDiffers`].
+/// then, unless the answer is [`StoreError::UploadDiffers`] or [`StoreError::Overloaded`].
 #[derive(Debug, Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
 #[rtype(result = "Result<PutDone, StoreError>")]
 pub struct UploadFinish {
