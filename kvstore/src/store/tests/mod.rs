@@ -9,6 +9,7 @@ mod durability;
 mod expiry;
 mod full_disk;
 mod growth;
+mod log_room;
 mod long_reads;
 mod look;
 mod model;
