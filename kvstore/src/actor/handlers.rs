@@ -82,8 +82,16 @@ impl KvStore {
     }
 
     /// Those who watch.
-    pub(crate) fn watchers(&self) -> &Watchers {
+    pub(super) fn watchers(&self) -> &Watchers {
         &self.watchers
+    }
+
+    /// Answers all who wait for changes, and has nobody wait any more. A node that shuts down waits for all answers, for which
+    /// these would take up to half a minute: who exports the actor has the node do this
+    /// [when it leaves](ensemble::Node::at_leave).
+    pub fn release_watchers(&self) -> impl Future<Output = ()> + Send + use<> {
+        let watchers = self.watchers.clone();
+        async move { watchers.release() }
     }
 
     /// Starts the actor on this thread, to be exported with all the messages it takes.
@@ -122,6 +130,7 @@ impl Actor for KvStore {
             Stage::Closing => {}
             Stage::Open => {
                 self.stage = Stage::Closing;
+                self.watchers.release();
                 let engine = self.engine.clone();
                 let close = async move { engine.close().await }.into_actor(self);
                 ctx.spawn(close.map(|(), actor, ctx| {

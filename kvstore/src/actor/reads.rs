@@ -11,7 +11,8 @@ use crate::{
     engine::{Engine, EngineError, Pending},
     messages::{Part, Value, Values},
     store::{
-        Attached, ChangesError, ChangesPage, ChangesQuery, Entry, Layout, MAX_PART_BYTES, ReadError, Store,
+        Attached, Change, ChangeKind, ChangesError, ChangesPage, ChangesQuery, Entry, Layout, MAX_PART_BYTES,
+        ReadError, Store,
     },
 };
 
@@ -25,6 +26,9 @@ const EXPECTED_BYTES: usize = 1 << 20;
 /// A value up to this length takes nothing of it: the number of calls is bounded too.
 const FREE_BYTES: usize = 16 << 10;
 
+/// How many looks at changes the engine has at once: there may be thousands who watch, and other reads come in between.
+const MAX_LOOKS_AT_ONCE: usize = 32;
+
 /// How long a read waits for its part.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
@@ -34,6 +38,7 @@ pub(super) struct Reads {
     engine: Engine,
     max_value_bytes: usize,
     room: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     max_wait: Duration,
 }
 
@@ -44,7 +49,8 @@ impl Reads {
 
     fn within(bytes: usize, max_wait: Duration, engine: Engine, max_value_bytes: usize) -> Self {
         let room = Arc::new(Semaphore::new(bytes.max(max_value_bytes)));
-        Self { engine, max_value_bytes, room, max_wait }
+        let looks = Arc::new(Semaphore::new(MAX_LOOKS_AT_ONCE));
+        Self { engine, max_value_bytes, room, looks, max_wait }
     }
 
     /// Has a read accepted at once or not at all.
@@ -100,12 +106,17 @@ impl Reads {
         mut query: ChangesQuery,
         values: bool,
     ) -> Result<Result<(ChangesPage, Option<OwnedSemaphorePermit>), ChangesError>, EngineError> {
-        let mut room = None;
-        if values {
-            query.values_bytes = Some(EXPECTED_BYTES);
-            room = Some(self.room_for(EXPECTED_BYTES).await?);
+        query.values_bytes = None;
+        let found = self.query_changes(query.clone()).await?;
+        let is_put = |(change, _): &(Change, Attached)| matches!(change.kind, ChangeKind::Put { .. });
+        let has_values = found.as_ref().is_ok_and(|page| page.changes.iter().any(is_put));
+        if !values || !has_values {
+            return Ok(found.map(|page| (page, None)));
         }
-        let found = self.engine.try_query(move |store| Ok::<_, EngineError>(store.changes(&query)))?.await?;
+        // Nearly all looks of those who wait find nothing, and take no room from others.
+        let mut room = Some(self.room_for(EXPECTED_BYTES).await?);
+        query.values_bytes = Some(EXPECTED_BYTES);
+        let found = self.query_changes(query).await?;
         Ok(found.map(|page| {
             let values = page.changes.iter().map(|(_, attached)| match attached {
                 Attached::Value(value) => value.len(),
@@ -114,6 +125,14 @@ impl Reads {
             let bytes = values.sum();
             (page, room.as_mut().filter(|_| bytes > FREE_BYTES).and_then(|room| room.split(bytes)))
         }))
+    }
+
+    async fn query_changes(
+        &self,
+        query: ChangesQuery,
+    ) -> Result<Result<ChangesPage, ChangesError>, EngineError> {
+        let _look = self.looks.acquire().await.expect("it is never closed");
+        self.engine.try_query(move |store| Ok::<_, EngineError>(store.changes(&query)))?.await
     }
 
     fn query_many(&self, keys: &Arc<[Bytes]>, limit_bytes: usize) -> Result<Pending<Values>, EngineError> {
@@ -292,6 +311,24 @@ mod tests {
         drop(held);
         assert_eq!(fixture.free(), 5 * MIB);
         drop(fixture.read(MIB).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_look_at_changes_takes_room_only_where_there_are_values() {
+        let fixture = fixture(Duration::ZERO);
+        let held = (fixture.read(3 * MIB).await.unwrap(), fixture.read(MIB + 1).await.unwrap());
+        let look = async |after| {
+            let query = ChangesQuery { after: Some(after), most: 10, ..ChangesQuery::default() };
+            fixture.reads.changes(query, true).await
+        };
+        let (page, room) = look(7).await.unwrap().unwrap();
+        assert!(page.changes.is_empty() && page.last == 7 && room.is_none());
+        assert!(matches!(look(3).await, Err(EngineError::Overloaded)));
+        drop(held);
+        let (page, room) = look(3).await.unwrap().unwrap();
+        assert_eq!((page.next, fixture.free()), (4, 5 * MIB - FREE_BYTES - 1));
+        drop(room);
+        assert_eq!(fixture.free(), 5 * MIB);
     }
 
     #[tokio::test]

@@ -47,7 +47,7 @@ type Answer = Result<Changes, WatchRefused>;
 
 /// Those who watch a store. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Watchers(Arc<Shared>);
+pub(super) struct Watchers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -78,7 +78,7 @@ impl Watchers {
     }
 
     /// Answers all who wait, and has nobody wait any more: before a node shuts down, which waits for all answers.
-    pub(crate) fn release(&self) {
+    pub(super) fn release(&self) {
         self.0.closing.send_replace(true);
     }
 
@@ -265,5 +265,74 @@ fn refused(query: &ChangesQuery, why: ChangesError) -> WatchRefused {
             WatchRefused::Damaged { revision }
         }
         ChangesError::Read(cause) => answer("watch", &query.prefix, &cause.into()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensemble_tests::Random;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::{
+        engine::{Engine, EngineOptions},
+        store::{Durability, Store, StoreOptions, Write},
+    };
+
+    const ROUNDS: u64 = 400;
+
+    fn question(prefix: &'static str, after: u64, wait_ms: u32) -> Watch {
+        Watch { after: Some(after), wait_ms, ..Watch::from_now(prefix) }
+    }
+
+    /// Who is not woken is answered only when its time is over, and without the change.
+    #[actix::test]
+    async fn nobody_sleeps_through_a_change_while_others_come_and_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { durability: Durability::None, ..StoreOptions::default() };
+        let store = Store::open(directory.path(), options).unwrap();
+        let committed = store.committed();
+        let engine = Engine::start(store, &EngineOptions::default()).unwrap();
+        let watchers = Watchers::new(Reads::new(engine.clone(), 1 << 20), committed.clone());
+        let mut random = Random::new(1);
+        for round in 0..ROUNDS {
+            let after = *committed.borrow();
+            let ask = |watch| actix::spawn(watchers.clone().answer(watch, Some(Incarnation::fresh())));
+            let mut others = Vec::new();
+            let mut waiting = Vec::new();
+            let puts = [["other", "key"], ["key", "other"]][random.below(2) as usize];
+            for key in puts {
+                for _ in 0..random.below(4) {
+                    others.push(ask(question(
+                        ["quiet", "other"][random.below(2) as usize],
+                        after,
+                        MAX_WAIT_MS,
+                    )));
+                }
+                if waiting.is_empty() || random.below(2) == 0 {
+                    waiting.push(ask(question("key", after, MAX_WAIT_MS)));
+                }
+                for _ in 0..random.below(8) {
+                    yield_now().await;
+                }
+                let put = engine.try_write(Write::put(key, "")).unwrap();
+                if random.below(2) == 0 {
+                    put.await.unwrap();
+                }
+                others
+                    .drain(..random.below(others.len() as u64 + 1) as usize)
+                    .for_each(|other| other.abort());
+            }
+            for answer in waiting {
+                let page = answer.await.unwrap().unwrap();
+                let revisions: Vec<u64> = page.into_changes().iter().map(|change| change.revision).collect();
+                let expected = after + 1 + puts.iter().position(|key| *key == "key").unwrap() as u64;
+                assert_eq!(revisions, [expected], "round {round}");
+            }
+            others.iter().for_each(|other| other.abort());
+            let mut all = committed.clone();
+            all.wait_for(|last| *last == after + 2).await.unwrap();
+        }
+        engine.close().await;
     }
 }

@@ -66,14 +66,13 @@ async fn start(RoleContext { node, dir, options, .. }: RoleContext) -> Result<()
         KvStore::new(store, &engine).map_err(RoleError::failed)
     };
     let actor = tokio::task::spawn_blocking(open).await.map_err(RoleError::failed)??;
-    let (engine, watchers) = (actor.engine().clone(), actor.watchers().clone());
+    let (engine, released) = (actor.engine().clone(), actor.release_watchers());
     if let Err(cause) = node.export(ACTOR, actor.exports()) {
         engine.close().await;
         return Err(RoleError::failed(cause));
     }
     tracing::info!(path = %path.display(), "the store is open");
-    // The node waits for all answers.
-    node.at_leave(async move { watchers.release() });
+    node.at_leave(released);
     node.at_stop(async move { engine.close().await });
     Ok(())
 }

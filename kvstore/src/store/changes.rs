@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::apply::last_revision;
 use super::change::{self, Change, ChangeKind};
-use super::environment::Tables;
+use super::environment::{End, Tables};
 use super::error::{KeyError, ReadError, StorageError};
 use super::handle::{Store, read_record};
 use super::options::{MAX_KEY_BYTES, StoreOptions};
@@ -111,14 +111,28 @@ impl Log {
                 _ => break,
             };
             let count = count.min(left);
-            let Some((first, _)) = tables.changes.first(transaction)? else { break };
-            let first = change::entry_revision(first).map_err(|_| heed::MdbError::Corrupted)?;
-            let end = change::entry_key(first.saturating_add(count));
-            tables.changes.delete_range(transaction, &(Bound::Unbounded, Bound::Excluded(&end[..])))?;
+            if !drop_first(transaction, tables, count)? {
+                break;
+            }
             left -= count;
         }
         Ok(())
     }
+}
+
+/// Drops some of the oldest entries, so few that LMDB notes their pages as free within one. Says whether there were any.
+pub(super) fn drop_oldest(transaction: &mut RwTxn<'_>, tables: &Tables) -> Result<End<bool>, heed::Error> {
+    let had_some = drop_first(transaction, tables, DROPPED_AT_ONCE)?;
+    Ok(if had_some { End::Commit(true) } else { End::Unchanged(false) })
+}
+
+/// Says whether there was anything to drop.
+fn drop_first(transaction: &mut RwTxn<'_>, tables: &Tables, count: u64) -> Result<bool, heed::Error> {
+    let Some((first, _)) = tables.changes.first(transaction)? else { return Ok(false) };
+    let first = change::entry_revision(first).map_err(|_| heed::MdbError::Corrupted)?;
+    let end = change::entry_key(first.saturating_add(count));
+    tables.changes.delete_range(transaction, &(Bound::Unbounded, Bound::Excluded(&end[..])))?;
+    Ok(true)
 }
 
 /// The first revision whose change is kept; the one that comes next where there is none.
@@ -159,6 +173,13 @@ pub struct ChangesPage {
     pub first: u64,
 }
 
+impl ChangesPage {
+    /// What came before an entry that is damaged; the damage itself where that is the first one behind `after`.
+    fn or_damaged(self, after: u64) -> Result<Self, ChangesError> {
+        if self.next > after { Ok(self) } else { Err(ChangesError::Damaged { revision: after + 1 }) }
+    }
+}
+
 /// The value that comes with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attached {
@@ -197,7 +218,7 @@ pub enum ChangesError {
         /// The history of the store.
         history: History,
     },
-    /// The entry of a revision is not what was written. The others are not affected.
+    /// The entry of the next revision is not what was written. The others are not affected.
     #[error("the change of revision {revision} is damaged")]
     Damaged {
         /// The revision.
@@ -278,7 +299,7 @@ impl Looking<'_, '_> {
             let revision = page.next + 1;
             let is_next = change::entry_revision(at) == Ok(revision);
             let Some((key, kind)) = change::decode(revision, entry).ok().filter(|_| is_next) else {
-                return Ok(Err(ChangesError::Damaged { revision }));
+                return Ok(page.or_damaged(after));
             };
             if key.starts_with(&self.query.prefix) {
                 if page.changes.len() == most || bytes >= MAX_PAGE_BYTES {
@@ -299,7 +320,7 @@ impl Looking<'_, '_> {
             page.next = revision;
         }
         let is_whole = page.next == last || page.next - after == MAX_LOOKED_AT as u64;
-        Ok(if is_whole { Ok(page) } else { Err(ChangesError::Damaged { revision: page.next + 1 }) })
+        Ok(if is_whole { Ok(page) } else { page.or_damaged(after) })
     }
 
     fn attached(
@@ -317,8 +338,12 @@ impl Looking<'_, '_> {
         };
         Ok(match Header::peek(record) {
             Ok((header, _)) if header.revision != revision => Attached::Replaced,
-            Ok(_) => {
+            Ok((header, _)) => {
                 let limit = self.limit.min(values_left);
+                // Reading it checks all of it first, with every look.
+                if header.value_bytes > limit as u64 {
+                    return Ok(Attached::NotRead);
+                }
                 match read_record(self.transaction, self.tables, key, record, limit, self.now_ms) {
                     Ok(Some(entry)) => Attached::Value(entry.value),
                     Ok(None) => Attached::Replaced,

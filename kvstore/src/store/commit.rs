@@ -120,7 +120,7 @@ impl Inner {
     ) -> Result<Results, Failure> {
         let only_removes = writes.iter().all(Prepared::adds_nothing);
         let ceiling = if only_removes { self.options.map_ceiling() } else { self.options.put_ceiling() };
-        let mut keep = Keep::of(&self.options);
+        let keep = Keep::of(&self.options);
         loop {
             let now_ms = self.clock.now_ms();
             let checked = &mut writer.checked;
@@ -154,12 +154,8 @@ impl Inner {
                 Failure::DiskFull => self.reclaim(writer)? && self.settle_free_pages(writer)?,
                 Failure::ReadOnly | Failure::Storage(_) => return Err(failure),
             };
-            if !may_retry {
-                if !only_removes || writes.len() > 1 || keep == Keep::Nothing {
-                    return Err(failure);
-                }
-                tracing::warn!("there is no room left for a remove: the changes that were kept are given up");
-                keep = Keep::Nothing;
+            if !may_retry && (!only_removes || writes.len() > 1 || !self.shorten_log(writer)?) {
+                return Err(failure);
             }
         }
     }
@@ -181,7 +177,12 @@ impl Inner {
     }
 
     /// Grows the map towards `ceiling`. Says whether it did.
-    fn grow(&self, writer: &mut Writer, needed_bytes: usize, ceiling: usize) -> Result<bool, Failure> {
+    pub(super) fn grow(
+        &self,
+        writer: &mut Writer,
+        needed_bytes: usize,
+        ceiling: usize,
+    ) -> Result<bool, Failure> {
         let current = self.environment.map_bytes();
         if current >= ceiling {
             return Ok(false);
@@ -194,7 +195,7 @@ impl Inner {
     }
 
     /// Makes the pages that the last commit freed usable. Says whether that can have helped.
-    fn settle_free_pages(&self, writer: &mut Writer) -> Result<bool, Failure> {
+    pub(super) fn settle_free_pages(&self, writer: &mut Writer) -> Result<bool, Failure> {
         // A copy keeps all pages anyway, and would be waited for.
         if self.environment.is_being_copied() || !std::mem::take(&mut writer.has_fresh_free_pages) {
             return Ok(false);

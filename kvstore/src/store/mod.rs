@@ -22,6 +22,7 @@ mod files;
 mod format;
 mod handle;
 mod lock;
+mod log_room;
 mod look;
 mod meta_page;
 mod opening;

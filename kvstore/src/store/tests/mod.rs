@@ -10,6 +10,7 @@ mod expiry;
 mod flips;
 mod full_disk;
 mod growth;
+mod log_room;
 mod long_reads;
 mod look;
 mod model;
