@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{Ensemble, ensemble, kvstore, serve};
-use ensemble_tests::{Proc, Sandbox, eventually};
+use ensemble_tests::{Done, Proc, Sandbox, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -364,10 +364,10 @@ fn fifo(sandbox: &Sandbox) -> PathBuf {
 
 /// Starts an import from a pipe, writes so many entries to it, and waits until some are stored. What is still to be written
 /// keeps the pipe open.
-fn begun(sandbox: &Sandbox, entries: usize) -> (Proc, fs::File) {
+fn begun(sandbox: &Sandbox, entries: usize, options: &[&str]) -> (Proc, fs::File) {
     let pipe = fifo(sandbox);
-    let import =
-        Proc::start(sandbox.kvstorec_command(&["import", "--timeout", "2", "-i", "pipe"]), Vec::new());
+    let args = [&["import", "-i", "pipe"], options].concat();
+    let import = Proc::start(sandbox.kvstorec_command(&args), Vec::new());
     let mut pipe = OpenOptions::new().write(true).open(pipe).unwrap();
     let text = lines((0..entries).map(|number| json!({"key": format!("{number:06}"), "value": "v"})));
     pipe.write_all(text.as_bytes()).unwrap();
@@ -378,7 +378,7 @@ fn begun(sandbox: &Sandbox, entries: usize) -> (Proc, fs::File) {
 #[test]
 fn an_interrupted_import_says_how_far_it_got() {
     let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
-    let (import, _pipe) = begun(sandbox, 600);
+    let (import, _pipe) = begun(sandbox, 600, &[]);
     import.signal(Signal::INT);
     import
         .finish()
@@ -390,7 +390,7 @@ fn an_interrupted_import_says_how_far_it_got() {
 fn an_import_whose_server_is_killed_says_how_far_it_got_and_can_be_run_again() {
     let Ensemble { sandbox, registry: _registry, kvstore: server } = ensemble();
     let sandbox = &sandbox;
-    let (importing, mut pipe) = begun(sandbox, 600);
+    let (importing, mut pipe) = begun(sandbox, 600, &["--timeout", "10"]);
     server.crash();
     let rest = (600..3000).map(|number| json!({"key": format!("{number:06}"), "value": "v"}));
     let rest: String = rest.map(|line| format!("{line}\n")).collect();
@@ -489,19 +489,18 @@ fn what_stays_is_exported_exactly_once_while_other_keys_come_and_go() {
         (0..200).map(line).collect::<String>()
     };
     let changes = [change("one", "remove"), change("two", "put")];
-    let done = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     let exports: Vec<Vec<u8>> = thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0.. {
-                if done.load(Ordering::Relaxed) {
+                if is_done.load(Ordering::Relaxed) {
                     return;
                 }
                 sandbox.kvstorec_with(&["apply"], &changes[number % 2]).succeeds();
             }
         });
-        let exports = (0..8).map(|_| sandbox.kvstorec(&["export"]).succeeds()).collect();
-        done.store(true, Ordering::Relaxed);
-        exports
+        let _done = Done::at_the_end(&is_done);
+        (0..8).map(|_| sandbox.kvstorec(&["export"]).succeeds()).collect()
     });
     for export in exports {
         let (entries, ends) = entries(&export);

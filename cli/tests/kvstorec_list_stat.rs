@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{Ensemble, ensemble, registry, sandbox_with_cookie, serve};
-use ensemble_tests::Sandbox;
+use ensemble_tests::{Done, Sandbox};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -85,11 +85,11 @@ fn a_key_that_stays_is_listed_exactly_once_among_writers() {
     // Long keys, of which a page has few.
     let script: String = kept.iter().map(|key| format!("kvstorec put {key} </dev/null\n")).collect();
     sandbox.shell(&script).succeeds();
-    let done = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0.. {
-                if done.load(Ordering::Relaxed) {
+                if is_done.load(Ordering::Relaxed) {
                     return;
                 }
                 let key = format!("k{:04}-y", number * 7 % KEPT);
@@ -97,6 +97,7 @@ fn a_key_that_stays_is_listed_exactly_once_among_writers() {
                 sandbox.kvstorec(&["remove", &key]).succeeds();
             }
         });
+        let _done = Done::at_the_end(&is_done);
         for _ in 0..5 {
             let listed = text_of(sandbox, &["list"]);
             let long: Vec<&str> = listed.lines().filter(|key| !key.ends_with('y')).collect();
@@ -104,7 +105,6 @@ fn a_key_that_stays_is_listed_exactly_once_among_writers() {
             assert_eq!(long.len(), KEPT);
             assert_eq!(long.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), kept);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use common::{registry, sandbox_with_cookie, serve};
-use ensemble_tests::{Proc, Sandbox, eventually, skip};
+use ensemble_tests::{Done, Proc, Sandbox, eventually, skip};
 use serde_json::Value;
 
 const LENGTH_MIB: &str = "ENSEMBLE_TEST_STREAM_MIB";
@@ -127,9 +127,8 @@ fn watching<T, const N: usize>(processes: [u32; N], work: impl FnOnce() -> T) ->
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        let worked = work();
-        is_done.store(true, Ordering::Relaxed);
-        worked
+        let _done = Done::at_the_end(&is_done);
+        work()
     });
     (worked, most.into_inner().unwrap())
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{Ensemble, ensemble, kvstore};
-use ensemble_tests::Sandbox;
+use ensemble_tests::{Done, Sandbox};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -23,11 +23,11 @@ fn a_backup_under_writes_restores_to_a_state_that_existed() {
     let Ensemble { sandbox, registry: _registry, kvstore: server } = ensemble();
     let sandbox = &sandbox;
     sandbox.kvstorec_with(&["put", "kept"], "x".repeat(100_000)).succeeds();
-    let done = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     let made = thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0.. {
-                if done.load(Ordering::Relaxed) {
+                if is_done.load(Ordering::Relaxed) {
                     return;
                 }
                 // Together, or the state never existed.
@@ -37,10 +37,9 @@ fn a_backup_under_writes_restores_to_a_state_that_existed() {
                 sandbox.kvstorec_with(&["apply"], both).succeeds();
             }
         });
-        let made: Vec<Value> =
-            (0..5).map(|number| json_of(sandbox, &["backup", &format!("backup-{number}")])).collect();
-        done.store(true, Ordering::Relaxed);
-        made
+        let _done = Done::at_the_end(&is_done);
+        let backup = |number| json_of(sandbox, &["backup", &format!("backup-{number}")]);
+        (0..5).map(backup).collect::<Vec<Value>>()
     });
     let file = sandbox.file("backup-0").canonicalize().unwrap();
     assert_eq!(made[0]["file"], file.to_str().unwrap());

@@ -16,7 +16,7 @@ use std::{
 use common::{registry, sandbox_with_cookie, serve};
 use ensemble::{CallError, RemoteAddr};
 use ensemble_cli::Echo;
-use ensemble_tests::{Proc, Sandbox, eventually};
+use ensemble_tests::{Done, Proc, Sandbox, eventually};
 use faults::{
     bound::{MARGIN, within},
     observer::Observer,
@@ -174,6 +174,7 @@ fn calls_all_the_time_fail_only_while_nobody_is_there() {
             })
             .collect();
         let calm = Client::new(&sandbox);
+        let over = Done::at_the_end(&is_over);
         for number in 0..MOVES {
             moves.begin();
             drop(if number % 2 == 0 { server.crash() } else { server.terminate().exits(0) });
@@ -183,7 +184,7 @@ fn calls_all_the_time_fail_only_while_nobody_is_there() {
                 assert_eq!(calm.call("calm"), Ok("calm".to_owned()));
             }
         }
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         for caller in callers {
             let (answered, failed) = caller.join().unwrap();
             println!("{answered} calls were answered, {failed} were not");

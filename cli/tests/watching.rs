@@ -8,12 +8,12 @@ use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{Ensemble, ensemble, kvstore};
 use ensemble::{CallError, Home, Node};
-use ensemble_tests::{Proc, Sandbox, eventually_within};
+use ensemble_tests::{Done, Proc, Sandbox, eventually_within};
 use kvstore::{
     Client, ClientError, WatchError, WatchFrom, Watching,
     messages::{Change, ChangeKind},
@@ -55,6 +55,8 @@ enum Outcome {
 struct Progress {
     answered: AtomicUsize,
     is_over: AtomicBool,
+    /// What ends each watcher has been written.
+    is_ended: AtomicBool,
 }
 
 impl Progress {
@@ -82,21 +84,29 @@ fn with_client<T>(sandbox: &Sandbox, work: impl AsyncFnOnce(Client) -> T) -> T {
     })
 }
 
+/// What must happen: a failure is due where it does not, and no end of all waiting.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, work).await.unwrap()
+}
+
 /// Does a write until its outcome is known or unknown, and not only that it was not sent.
 async fn write(store: &Client, key: &str, put_bytes: Option<u64>) -> Outcome {
-    loop {
-        let done = match put_bytes {
-            Some(bytes) => store.put(key, vec![7; bytes as usize]).await.map(|done| Some(done.revision)),
-            None => store.remove(key).await.map(|done| done.revision),
-        };
-        match done {
-            Ok(revision) => return Outcome::Known(revision),
-            Err(ClientError::Call(CallError::NotSent(_) | CallError::Refused(_))) => {
-                tokio::time::sleep(POLL).await;
+    within(async {
+        loop {
+            let done = match put_bytes {
+                Some(bytes) => store.put(key, vec![7; bytes as usize]).await.map(|done| Some(done.revision)),
+                None => store.remove(key).await.map(|done| done.revision),
+            };
+            match done {
+                Ok(revision) => return Outcome::Known(revision),
+                Err(ClientError::Call(CallError::NotSent(_) | CallError::Refused(_))) => {
+                    tokio::time::sleep(POLL).await;
+                }
+                Err(_) => return Outcome::Unknown,
             }
-            Err(_) => return Outcome::Unknown,
         }
-    }
+    })
+    .await
 }
 
 /// Writes until all is over, and then what ends each watcher.
@@ -139,13 +149,16 @@ enum Pace {
 
 /// Begins a watch, also while the server is away for a moment.
 async fn begin(store: &Client, prefix: &str, from: WatchFrom) -> Watching {
-    loop {
-        match store.watch(prefix, from).await {
-            Ok(watching) => return watching,
-            Err(why) => assert!(matches!(why, WatchError::Client(_)), "{why:?}"),
+    within(async {
+        loop {
+            match store.watch(prefix, from).await {
+                Ok(watching) => return watching,
+                Err(why) => assert!(matches!(why, WatchError::Client(_)), "{why:?}"),
+            }
+            tokio::time::sleep(POLL).await;
         }
-        tokio::time::sleep(POLL).await;
-    }
+    })
+    .await
 }
 
 /// Watches until there is a change of the key that ends it.
@@ -153,7 +166,7 @@ async fn watcher(store: Client, prefix: &str, pace: Pace, progress: &Progress) -
     let mut all = Vec::new();
     let mut watching = begin(&store, prefix, WatchFrom::Revision(0)).await;
     loop {
-        let change = seen(&watching.next().await.unwrap());
+        let change = seen(&within(watching.next()).await.unwrap());
         let is_last = change.1.ends_with("end");
         all.push(change);
         if is_last {
@@ -202,7 +215,11 @@ fn start_watch(sandbox: &Sandbox, args: &[&str]) -> Proc {
 }
 
 /// Waits for the end of a watcher's changes and ends it as a person does.
-fn ended(watch: Proc) -> Vec<Seen> {
+fn ended(watch: Proc, progress: &Progress) -> Vec<Seen> {
+    // There is a deadline for what comes before, and this is none of it.
+    while !progress.is_ended.load(Ordering::SeqCst) {
+        thread::sleep(POLL);
+    }
     eventually_within(TIMEOUT, "a watcher has seen the end", || {
         watch.stdout().contains("end\"").then_some(())
     });
@@ -214,6 +231,7 @@ fn ended(watch: Proc) -> Vec<Seen> {
 fn resumed(sandbox: &Sandbox, prefix: &str) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     let mut from = "0".to_owned();
+    let mut last_begun = Instant::now();
     while all.last().is_none_or(|(_, key, _)| !key.ends_with("end")) {
         let mut watch = start_watch(sandbox, &[prefix, "--from", &from]);
         eventually_within(TIMEOUT, "a watcher has seen more, or cannot begin", || {
@@ -225,7 +243,10 @@ fn resumed(sandbox: &Sandbox, prefix: &str) -> Vec<Seen> {
         }
         let done = watch.finish();
         // It cannot begin while the server is away.
-        if ![3, 4].contains(&done.code()) {
+        if [3, 4].contains(&done.code()) {
+            assert!(last_begun.elapsed() < TIMEOUT, "no watch begins: {done:?}");
+        } else {
+            last_begun = Instant::now();
             let (changes, position) = printed(done.exits(0).out());
             all.extend(changes);
             from = position;
@@ -270,7 +291,7 @@ fn each_watcher_sees_what_has_happened_while_the_server_is_killed_again_and_agai
             let args: Vec<&str> =
                 [prefix, "--from", "0", values].into_iter().filter(|arg| !arg.is_empty()).collect();
             let watch = start_watch(sandbox, &args);
-            (prefix, scope.spawn(|| ended(watch)))
+            (prefix, scope.spawn(|| ended(watch, progress)))
         });
         let resumed_b = scope.spawn(|| resumed(sandbox, "b/"));
         let paces = [
@@ -289,6 +310,8 @@ fn each_watcher_sees_what_has_happened_while_the_server_is_killed_again_and_agai
             let work = move || with_client(sandbox, async |store| writer(&store, prefix, progress).await);
             (prefix, scope.spawn(work))
         });
+        // Also when something fails, or those that wait would do so for ever.
+        let _done = [&progress.is_over, &progress.is_ended].map(Done::at_the_end);
         for kill in 1..=KILLS {
             eventually_within(TIMEOUT, "enough writes are answered", || {
                 (progress.answered() >= kill * ANSWERED_PER_ROUND).then_some(())
@@ -306,11 +329,12 @@ fn each_watcher_sees_what_has_happened_while_the_server_is_killed_again_and_agai
                 assert_ne!(outcome, Outcome::Unknown);
                 written.entry(prefix).or_default().push(Written { key, put_bytes: Some(0), outcome });
             }
+            progress.is_ended.store(true, Ordering::SeqCst);
             let mut all = store.watch("", WatchFrom::Revision(0)).await.unwrap();
             let last = store.stat().await.unwrap().revision;
             let mut log = Vec::new();
             while log.len() < last as usize {
-                log.push(seen(&all.next().await.unwrap()));
+                log.push(seen(&within(all.next()).await.unwrap()));
             }
             log
         });

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    os::unix::process::ExitStatusExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -221,9 +222,26 @@ impl Proc {
     /// Kills it, as a crash would, and waits until it is gone.
     ///
     /// # Panics
+    /// When it cannot be killed, and when it had ended before that.
+    #[track_caller]
+    pub fn crash(self) -> Finished {
+        let finished = self.kill();
+        assert_eq!(
+            finished.status.signal(),
+            Some(Signal::KILL.as_raw()),
+            "it had ended already\nstdout: {}\nstderr: {}",
+            String::from_utf8_lossy(&finished.stdout),
+            String::from_utf8_lossy(&finished.stderr)
+        );
+        finished
+    }
+
+    /// As [`crash`](Self::crash), of a program that may have ended by itself.
+    ///
+    /// # Panics
     /// When it cannot be killed.
     #[track_caller]
-    pub fn crash(mut self) -> Finished {
+    pub fn kill(mut self) -> Finished {
         self.child.kill().expect("a child can be killed");
         self.finish()
     }
