@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::thread;
 
 use bytes::Bytes;
+use ensemble_tests::Done;
 use tokio::task::JoinSet;
 
 use super::{Engine, EngineError, EngineOptions};
