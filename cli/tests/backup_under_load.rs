@@ -10,6 +10,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use common::{Ensemble, ensemble, kvstore};
@@ -31,6 +32,8 @@ const USES: u64 = 25;
 /// What a backup has to copy besides, so that it takes a while: this many of so many bytes.
 const FILLERS: usize = 12;
 const FILLER_BYTES: usize = 2 << 20;
+/// Where each write has to be known: no call is to end by it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Number and revision of the value of each key.
 type State = BTreeMap<u64, (u64, u64)>;
@@ -133,7 +136,7 @@ fn parts(sandbox: &Sandbox) -> Vec<PathBuf> {
 fn each_backup_is_the_state_of_its_revision() {
     let Ensemble { sandbox, registry: _registry, kvstore: _server } = ensemble();
     fill(&sandbox);
-    let traffic = Traffic::begin(&sandbox, Keys::new(KEYS, USES), None);
+    let traffic = Traffic::begin_with_timeout(&sandbox, Keys::new(KEYS, USES), None, TIMEOUT);
     traffic.await_recorded(2_000);
     let mut meanwhile = 0;
     let made: Vec<Made> = (0..BACKUPS)

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ensemble::{CallError, Home, Node};
+use ensemble::{CallError, Home};
 use ensemble_tests::{
     Sandbox, eventually,
     linearizability::{Call, Condition, Operation, Outcome},
@@ -34,6 +34,8 @@ const NODES: usize = 3;
 const CALLS_PER_NODE: usize = 12;
 /// Short against the test, and long against what a busy machine needs.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// A key that nobody reads.
+const ASTRAY: u64 = u64::MAX;
 /// After a call that was not sent, since the server is not there.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -46,6 +48,8 @@ pub(crate) struct Recorded {
     pub(crate) not_done: usize,
     /// Of those: the store had no room.
     pub(crate) without_room: usize,
+    /// Of the history: the store could not do what was asked, and did not say why.
+    pub(crate) faults: usize,
 }
 
 /// Clients that are at work.
@@ -57,6 +61,7 @@ pub(crate) struct Traffic {
 struct Shared {
     keys: Keys,
     mistake: Option<Mistake>,
+    timeout: Duration,
     /// What is the time: how often anybody asked.
     clock: AtomicU64,
     values: AtomicU64,
@@ -75,9 +80,20 @@ impl Shared {
 impl Traffic {
     /// Begins, at the server `kvstore`.
     pub(crate) fn begin(sandbox: &Sandbox, keys: Keys, mistake: Option<Mistake>) -> Self {
+        Self::begin_with_timeout(sandbox, keys, mistake, TIMEOUT)
+    }
+
+    /// The same, with another time for each call.
+    pub(crate) fn begin_with_timeout(
+        sandbox: &Sandbox,
+        keys: Keys,
+        mistake: Option<Mistake>,
+        timeout: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared {
             keys,
             mistake,
+            timeout,
             clock: AtomicU64::new(1),
             values: AtomicU64::new(1),
             recorded: AtomicUsize::new(0),
@@ -134,6 +150,7 @@ impl Traffic {
             all.history.extend(one.history);
             all.not_done += one.not_done;
             all.without_room += one.without_room;
+            all.faults += one.faults;
         }
         all
     }
@@ -148,7 +165,7 @@ async fn node(shared: Arc<Shared>, home: Home, number: u64) -> Recorded {
     for worker in 0..CALLS_PER_NODE as u64 {
         let worker = Worker {
             shared: Arc::clone(&shared),
-            store: store(&node),
+            store: Client::new(&node, "kvstore").with_timeout(shared.timeout),
             recorded: Rc::clone(&recorded),
             cache: Rc::clone(&cache),
             random: (number * CALLS_PER_NODE as u64 + worker + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -157,10 +174,6 @@ async fn node(shared: Arc<Shared>, home: Home, number: u64) -> Recorded {
     }
     workers.join_all().await;
     recorded.take()
-}
-
-fn store(node: &Node) -> Client {
-    Client::new(node, "kvstore").with_timeout(TIMEOUT)
 }
 
 struct Worker {
@@ -236,12 +249,13 @@ impl Worker {
         if self.shared.mistake.is_some_and(|mistake| mistake.sends_twice(random, call)) {
             drop(self.send(key, call).await);
         }
-        match self.send(key, call).await {
+        let goes_astray = self.shared.mistake.is_some_and(|mistake| mistake.goes_astray(random, call));
+        match self.send(if goes_astray { ASTRAY } else { key }, call).await {
             Ok(outcome) => {
                 self.cache.note(key, outcome);
                 Ended::With(outcome)
             }
-            Err(why) => self.failed(&why),
+            Err(why) => self.failed(call, &why),
         }
     }
 
@@ -270,14 +284,20 @@ impl Worker {
         Ok(Outcome::Got(outcome))
     }
 
-    fn failed(&self, why: &ClientError) -> Ended {
+    fn failed(&self, call: Call, why: &ClientError) -> Ended {
         match why {
             ClientError::Store(StoreError::Conflict { current }) => Ended::With(Outcome::Conflict(*current)),
             ClientError::Store(
                 StoreError::StoreFull { .. } | StoreError::DiskFull | StoreError::ReadOnly,
-            ) => Ended::WithoutRoom,
+            ) => {
+                assert!(call != Call::Get, "a get needs no room: {why:?}");
+                Ended::WithoutRoom
+            }
             ClientError::Store(StoreError::Overloaded | StoreError::Closed) => Ended::NotDone,
-            ClientError::Store(StoreError::Storage | StoreError::Internal) => Ended::With(Outcome::Unknown),
+            ClientError::Store(StoreError::Storage | StoreError::Internal) => {
+                self.recorded.borrow_mut().faults += 1;
+                Ended::With(Outcome::Unknown)
+            }
             ClientError::Call(CallError::NotSent(_) | CallError::Refused(_)) => Ended::NotDone,
             ClientError::Call(CallError::Unknown(why)) => {
                 if *why == ensemble::Unknown::Deadline {

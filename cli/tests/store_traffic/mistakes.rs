@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use ensemble_tests::linearizability::{Call, Outcome};
+use ensemble_tests::linearizability::{Call, Condition, Outcome};
 
 /// What is done wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) enum Mistake {
     StaleReads,
     /// Some puts with a condition are sent twice, and the second answer is taken for that of both.
     SentTwice,
-    /// Some puts are answered and never sent.
-    NeverSent,
+    /// Some puts are answered, with a revision that is right and new, and have written to another key.
+    Lost,
 }
 
 /// How many of a hundred calls it happens to.
@@ -36,10 +36,6 @@ impl Cache {
         }
         match (mistake?, call) {
             (Mistake::StaleReads, Call::Get) => self.0.borrow().get(&key).copied(),
-            (Mistake::NeverSent, Call::Put { .. }) => match self.0.borrow().get(&key) {
-                Some(Outcome::Got(Some((_, revision)))) => Some(Outcome::Done(Some(revision + 1))),
-                _ => None,
-            },
             _ => None,
         }
     }
@@ -53,9 +49,14 @@ impl Cache {
 }
 
 impl Mistake {
+    pub(crate) fn goes_astray(self, random: u64, call: Call) -> bool {
+        let is_put = matches!(call, Call::Put { condition: Condition::Always, .. });
+        self == Self::Lost && is_put && random % 100 < PERCENT
+    }
+
     pub(crate) fn sends_twice(self, random: u64, call: Call) -> bool {
         let is_conditional = match call {
-            Call::Put { condition, .. } => condition != ensemble_tests::linearizability::Condition::Always,
+            Call::Put { condition, .. } => condition != Condition::Always,
             _ => false,
         };
         self == Self::SentTwice && is_conditional && random % 100 < PERCENT

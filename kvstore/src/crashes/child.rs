@@ -319,12 +319,18 @@ fn revisions(applied: Applied) -> Vec<Option<u64>> {
     }
 }
 
-/// Compactions and backups while all this goes on.
+/// Compactions, backups and syncs while all this goes on.
 async fn upkeep(seed: u64, directory: PathBuf, engine: Engine, output: Rc<Output>) {
     let mut random = Random::of_part(seed, u64::MAX);
     for number in 0_u32.. {
         tokio::time::sleep(std::time::Duration::from_millis(2 + random.below(40))).await;
-        let line = if random.percent(50) {
+        let line = if random.percent(40) {
+            // What was answered before this line is on disk when the next one says so.
+            if output.say("syncing").is_err() {
+                return;
+            }
+            engine.try_job(Store::sync).unwrap().await.map(|()| "synced".to_owned())
+        } else if random.percent(50) {
             let compacted = engine.try_job(Store::compact).unwrap().await;
             compacted.map(|_| "compacted".to_owned())
         } else {

@@ -27,6 +27,10 @@ pub(super) struct Said {
     pub(super) compactions: u32,
     /// How many of the answers have to be there in any case.
     pub(super) required: usize,
+    /// How many there were when the store was last asked to sync.
+    before_sync: usize,
+    /// How often a new state was noted as the one that a loss of power leaves, since the store was open.
+    pub(super) notes: u64,
 }
 
 impl Said {
@@ -39,6 +43,10 @@ impl Said {
             self.required = self.answers.len();
         } else if line == "compacted" {
             self.compactions += 1;
+        } else if line == "syncing" {
+            self.before_sync = self.answers.len();
+        } else if line == "synced" {
+            self.required = self.required.max(self.before_sync);
         } else if line == "given up" {
             // A backup that held up writes.
         } else if let Some(backup) = line.strip_prefix("backup ") {
@@ -62,7 +70,8 @@ impl Said {
     }
 
     /// Takes what was said while a disk had power, and finds out from what the disk did meanwhile which of the answers
-    /// have to be there: all that came before the sync of the last state that the store has noted.
+    /// have to be there: all that came before the sync of the last state that the store has noted, and before a sync that
+    /// it was asked for.
     pub(super) fn of_events(events: &[Event], durability: Durability) -> Result<Self, String> {
         let mut said = Self::default();
         let (mut at_sync, mut at_rename) = (0, None);
@@ -71,7 +80,11 @@ impl Said {
                 Event::Said(line) => said.take(line)?,
                 Event::Synced(name) if name == "data.mdb" => at_sync = said.answers.len(),
                 Event::Renamed(name) if name == "synced" => at_rename = Some(at_sync),
-                Event::NamesSynced => said.required = at_rename.unwrap_or(said.required),
+                Event::NamesSynced => {
+                    let Some(noted) = at_rename.take() else { continue };
+                    said.required = said.required.max(noted);
+                    said.notes += u64::from(said.opened.is_some());
+                }
                 Event::Synced(_) | Event::Renamed(_) => {}
             }
         }

@@ -29,10 +29,11 @@ fn setting(moment: Moment, random: &mut Random) -> (u64, Durability, bool) {
     }
 }
 
-fn kill_at(moment: Moment, seed: u64) -> Result<(), String> {
+/// How many answers there were.
+fn kill_at(moment: Moment, seed: u64) -> Result<usize, String> {
     let place = tempfile::tempdir().unwrap();
     let mut random = Random::of_part(seed, moment as u64);
-    let mut history = History::default();
+    let (mut history, mut answers) = (History::default(), 0);
     let mut run = |round: u64, moment: Moment, most: u64, durability: Durability, random: &mut Random| {
         let work = Work {
             directory: place.path().join("data"),
@@ -49,6 +50,7 @@ fn kill_at(moment: Moment, seed: u64) -> Result<(), String> {
         if ended.status.signal() != Some(9) {
             return Err(after(format!("it was not killed: {ended:?}")));
         }
+        answers += said.answers.len();
         let left = copy(&work.directory);
         said.judge(&mut history, &work, &left.path().join("data"), place.path()).map_err(after)
     };
@@ -60,14 +62,19 @@ fn kill_at(moment: Moment, seed: u64) -> Result<(), String> {
         }
         run(round, moment, most, durability, &mut random)?;
     }
-    Ok(())
+    Ok(answers)
 }
 
 #[test]
 fn what_was_answered_survives_kill_9_at_the_worst_moments() {
     for seed in seeds(1, 1) {
-        at_once(&ALL, |moment| {
-            kill_at(moment, seed).unwrap_or_else(|error| panic!("{}", with_seed(seed, &error)));
+        let answers = at_once(&ALL, |moment| {
+            kill_at(moment, seed).unwrap_or_else(|error| panic!("{}", with_seed(seed, &error)))
         });
+        println!("{answers:?} answers");
+        assert!(
+            answers.iter().sum::<usize>() > 1000 && answers.iter().all(|count| *count > 0),
+            "{answers:?}"
+        );
     }
 }

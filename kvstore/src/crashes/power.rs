@@ -1,6 +1,6 @@
 //! Losses of power, on a file system that keeps apart what is not synced.
 
-use ensemble_tests::history::History;
+use ensemble_tests::history::{Answer, History, Outcome};
 use ensemble_tests::{Cut, PowerLoss, Proc, Random};
 
 use super::child::Work;
@@ -23,8 +23,12 @@ const EARLY_CHANGES: u64 = 30;
 struct Seen {
     rounds: u64,
     answers: u64,
+    /// Answers about what is not there.
     lost: u64,
     closed: u64,
+    /// Rounds of stores that sync now and then, and those of them that did once they were open.
+    intervals: u64,
+    noted: u64,
     backups: u64,
     compactions: u64,
     during_opening: u64,
@@ -36,6 +40,8 @@ impl Seen {
         self.answers += other.answers;
         self.lost += other.lost;
         self.closed += other.closed;
+        self.intervals += other.intervals;
+        self.noted += other.noted;
         self.backups += other.backups;
         self.compactions += other.compactions;
         self.during_opening += other.during_opening;
@@ -99,11 +105,19 @@ fn lose_power(disk: PowerLoss, seed: u64, plan: Plan) -> Result<Seen, String> {
         disk.copy_to(left.path());
         let judged = said.judge(&mut history, &work, &left.path().join("data"), left.path());
         judged.map_err(|error| format!("{error}, {}", after()))?;
+        let last = history.revision();
+        let is_lost = |answer: &Answer| match &answer.outcome {
+            Outcome::Done(revisions) => revisions.iter().flatten().any(|revision| *revision > last),
+            Outcome::Conflict => false,
+        };
+        let is_interval = matches!(work.durability, Durability::Interval { .. });
         seen.add(&Seen {
             rounds: 1,
             answers: said.answers.len() as u64,
-            lost: (said.answers.len() - said.required) as u64,
+            lost: said.answers.iter().filter(|answer| is_lost(answer)).count() as u64,
             closed: u64::from(said.is_closed),
+            intervals: u64::from(is_interval),
+            noted: u64::from(is_interval && said.notes > 0),
             backups: said.backups.len() as u64,
             compactions: said.compactions.into(),
             during_opening: u64::from(said.opened.is_none()),
@@ -136,6 +150,8 @@ fn a_loss_of_power_takes_back_no_more_than_is_documented() {
         assert_eq!(all.rounds, DISKS * ROUNDS);
         let least = [all.answers / 1000, all.lost, all.closed, all.backups, all.compactions];
         assert!(least.into_iter().all(|count| count > 5), "{all:?}");
+        assert!(all.closed * 4 < all.rounds, "{all:?}");
+        assert!(all.intervals > 20 && all.noted * 2 > all.intervals, "{all:?}");
     }
 }
 
@@ -175,5 +191,5 @@ fn a_disk_that_only_says_that_it_syncs_is_caught() {
     };
     let Some(disk) = PowerLoss::new(2) else { return };
     let caught = lose_power(disk.ignoring_syncs(), 2, plan).unwrap_err();
-    println!("{caught}");
+    assert!(caught.contains("that must be there is lost"), "{caught}");
 }

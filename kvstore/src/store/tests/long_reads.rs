@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use ensemble_tests::Done;
+
 use super::{noise, open};
 use crate::store::copies::CopyError;
 use crate::store::{BackupError, Full, Store, StoreOptions, WriteError, restore};
@@ -130,6 +132,7 @@ fn backups_verifications_and_lists_under_a_load_of_writes_leave_the_file_within_
             }
             round
         });
+        let done = Done::at_the_end(&is_done);
         for number in 0..10 {
             let file = directory.path().join(format!("backup {number}"));
             store.backup(&file).unwrap();
@@ -151,7 +154,7 @@ fn backups_verifications_and_lists_under_a_load_of_writes_leave_the_file_within_
             fs::remove_dir_all(restored).unwrap();
             fs::remove_file(file).unwrap();
         }
-        is_done.store(true, Ordering::Relaxed);
+        drop(done);
         writer.join().unwrap()
     });
     let after = file_bytes(&store);

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+use ensemble_tests::Done;
 
 use super::{noise, open};
 use crate::store::checked::Checked;
@@ -94,17 +95,17 @@ fn a_reader_of_many_sees_all_of_a_write_of_many_or_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let keys: Vec<Bytes> = (0..10).map(|key| key.to_string().into()).collect();
-    let done = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _done = Done::at_the_end(&is_done);
             for round in 0..200_u32 {
                 let value = Bytes::from(format!("round {round}"));
                 let writes = keys.iter().map(|key| Write::put(key.clone(), value.clone())).collect();
                 together(&store, writes).unwrap();
             }
-            done.store(true, Ordering::Relaxed);
         });
-        while !done.load(Ordering::Relaxed) {
+        while !is_done.load(Ordering::Relaxed) {
             let entries = store.get_many(&keys, usize::MAX).unwrap();
             let mut values: Vec<_> =
                 entries.into_iter().map(|entry| entry.unwrap().map(|entry| entry.value)).collect();

@@ -4,6 +4,8 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use ensemble_tests::Done;
+
 use super::{noise, open};
 use crate::store::environment::End;
 use crate::store::record::{Damage, RecordError};
@@ -98,31 +100,32 @@ fn a_compaction_keeps_everything_among_readers_and_writers() {
         for number in 20..200_u64 {
             store.remove(number.to_string()).unwrap();
         }
-        let done = AtomicBool::new(false);
+        let is_done = AtomicBool::new(false);
         let written = thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut written = 0_u64;
-                while !done.load(Ordering::Relaxed) {
+                while !is_done.load(Ordering::Relaxed) {
                     store.put("counter", written.to_string()).unwrap();
                     written += 1;
                 }
                 written
             });
             for reader in 0..2_u64 {
-                let (store, done) = (&store, &done);
+                let (store, is_done) = (&store, &is_done);
                 scope.spawn(move || {
-                    while !done.load(Ordering::Relaxed) {
+                    while !is_done.load(Ordering::Relaxed) {
                         let entry = store.get(reader.to_string().as_bytes()).unwrap().unwrap();
                         assert_eq!(entry.value, noise(reader, 20_000));
                     }
                 });
             }
+            let done = Done::at_the_end(&is_done);
             let first = store.compact().unwrap();
             assert!(first.before_bytes > 4_000_000 && first.after_bytes < 1_000_000, "{first:?}");
             for _ in 0..3 {
                 store.compact().unwrap();
             }
-            done.store(true, Ordering::Relaxed);
+            drop(done);
             writer.join().unwrap()
         });
         let last = (written - 1).to_string();
