@@ -3,9 +3,14 @@
 
 mod common;
 
+use std::process::Stdio;
+
 use common::{Ensemble, ensemble, serve, transcript::Transcript};
-use ensemble_tests::{Proc, Sandbox};
-use rustix::process::Signal;
+use ensemble_tests::{Proc, Sandbox, eventually};
+use rustix::{
+    io::ioctl_fionread,
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::{Value, json};
 
 fn start(sandbox: &Sandbox, args: &[&str]) -> Proc {
@@ -61,6 +66,30 @@ fn changes_are_shown_as_they_come_until_it_is_told_to_end() {
         String::from_utf8(seen).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[1]["missing"], "replaced");
     assert_eq!((&lines[2]["value"], &lines[3]["value_hex"]), (&json!("two"), &json!("ff")));
+}
+
+/// It was held up by its output, and SIGINT and SIGTERM with it.
+#[test]
+fn it_ends_when_it_is_told_to_while_nobody_takes_what_it_shows() {
+    let Ensemble { sandbox, registry: _registry, kvstore: _kvstore } = &ensemble();
+    let writes: String = (0..500)
+        .map(|number| json!({"put": format!("{number:0400}"), "value": ""}).to_string() + "\n")
+        .collect();
+    sandbox.kvstorec_with(&["apply"], writes).exits(0);
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut command = sandbox.kvstorec_command(&["watch", "--from", "0"]);
+        let mut watch = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = watch.stdout.take().unwrap();
+        let mut before = 0;
+        eventually("the pipe is full", || {
+            let waiting = ioctl_fionread(&output).unwrap();
+            (std::mem::replace(&mut before, waiting) == waiting && waiting > 50_000).then_some(())
+        });
+        kill_process(Pid::from_child(&watch), signal).unwrap();
+        let status = eventually("it has ended", || watch.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+        drop(output);
+    }
 }
 
 #[test]

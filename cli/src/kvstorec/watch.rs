@@ -141,8 +141,11 @@ pub(super) fn execute(args: &Args, settings: &Settings) -> Outcome {
 
 fn failure(server: &Server, why: &WatchError, prefix: &Key) -> Failure {
     match why {
-        WatchError::Compacted { first, .. } => Failure::new(Code::Conflict, why)
-            .advise(format_args!("what came before is lost to watchers: begin with --from {}", first - 1)),
+        WatchError::Compacted { first, .. } => {
+            let from = first.saturating_sub(1);
+            Failure::new(Code::Conflict, why)
+                .advise(format_args!("what came before is lost to watchers: begin with --from {from}"))
+        }
         WatchError::Ahead { .. } => Failure::new(Code::Usage, why).advise("choose an earlier one"),
         WatchError::HistoryChanged { .. } => Failure::new(Code::Conflict, why)
             .advise("see what is there now, and begin anew without a history"),
