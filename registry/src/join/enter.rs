@@ -27,6 +27,8 @@ use crate::{
 
 /// Time for the withdrawal when a node leaves. A registry that is away must not hold it up.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two attempts at it.
+const LEAVE_PAUSE: Duration = Duration::from_millis(20);
 /// Attempts to announce while the registry is too busy.
 const MAX_ATTEMPTS: u32 = 5;
 /// What a node says of its program, unless told otherwise.
@@ -230,7 +232,13 @@ async fn leave(
             Entry::Begun => {}
             Entry::Failed => return Ok(false),
         }
-        client.withdraw(&announcement.id, Some(announcement.incarnation)).await
+        loop {
+            match client.withdraw(&announcement.id, Some(announcement.incarnation)).await {
+                // It may have been started again just now, and this node not have noticed yet.
+                Err(ClientError::Unreachable(_)) => sleep(LEAVE_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
     };
     match timeout(LEAVE_TIMEOUT, withdrawn).await {
         Ok(Ok(_)) => tracing::debug!("withdrawn from the registry"),

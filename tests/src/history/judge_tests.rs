@@ -86,7 +86,8 @@ fn the_last_answers_can_be_lost_where_that_is_allowed() {
 
 #[test]
 fn every_entry_that_is_not_as_answered_is_found() {
-    let removable: usize = (2..5).map(every_wrong_entry_is_found).sum();
+    // The last two have some.
+    let removable: usize = [2, 7, 10].into_iter().map(every_wrong_entry_is_found).sum();
     assert!(removable > 0);
 }
 
